@@ -1,0 +1,247 @@
+package scsguard
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/alexedwards/scs/v2/memstore"
+)
+
+// Config is the policy of a [Guard]. Audit must be set; the zero value of every
+// other field has a meaning. New copies it; later changes have no effect.
+type Config struct {
+	// Timeouts are the time limits. A zero Idle or Absolute takes the session
+	// manager's IdleTimeout or Lifetime, and where it has none 30 minutes and 8
+	// hours. Where both are set the stricter wins.
+	Timeouts Timeouts
+
+	// Limit caps the concurrent sessions of a user. The zero value warns.
+	Limit Limit
+
+	// Policy answers for a subject where Timeouts and Limit shall not be the
+	// same for all: by role, network, or strength of the login. It is called
+	// concurrently, outside of any lock, at least once per request of a
+	// logged-in session.
+	Policy func(context.Context, Subject) Policy
+
+	// Registry is the index of sessions. Default: a [MemoryRegistry], but only
+	// if the manager's Store is a *memstore.MemStore. It is required with every
+	// other store, since a registry that forgets what the store remembers would
+	// log everybody out at each restart, and one per process would count wrong.
+	Registry Registry
+
+	// Audit keeps the trail. Required; [Discard] says in words that nothing is
+	// kept.
+	Audit Sink
+
+	// Keys are the secrets of token hashes and fingerprints, at least 32 random
+	// bytes each. The first one writes, all of them read. Default: random, but
+	// only with a MemoryRegistry; else required, the same in every process.
+	Keys [][]byte
+
+	// UserID will read the application's own user key, so that sessions, logins
+	// and logouts that do not go through the guard are noticed. This version
+	// does not do that yet: New refuses it.
+	UserID func(context.Context) string
+
+	// ClientIP returns the address of the client, invalid if unknown. Default:
+	// RemoteAddr. Behind a proxy that is the proxy's address: give a function
+	// that knows which headers the proxy sets itself.
+	ClientIP func(*http.Request) netip.Addr
+
+	// Namespace separates guards on one registry, such as those of customers and
+	// staff: they never see each other's sessions.
+	Namespace string
+
+	// LoginURL is where browsers are sent by [Guard.RequireLogin] and
+	// [Guard.EnforceTimeouts], with the reason in the query. Empty: they get a
+	// page with status 401.
+	LoginURL string
+
+	// OnEvent is told of every event after it was handed to the trail: to mail
+	// about a new device, to clear a second cookie. It is called outside of any
+	// lock, concurrently, in the goroutine of the request or of a sweep. Its
+	// context carries the values of the request but not its cancellation. A
+	// panic in it is reported by [Guard.Health] and stops there.
+	OnEvent func(context.Context, Event)
+
+	// OnReject answers in place of the guard's own pages where a middleware
+	// refuses a request. It must write a response with reason.Status().
+	OnReject func(http.ResponseWriter, *http.Request, Reason)
+
+	// OnAuditFailure is told when the trail cannot be written, at most one call
+	// at a time.
+	OnAuditFailure func(error)
+
+	// RotationGrace is how long requests that were under way with the old token
+	// are still served after a rotation, from the same device. Default 10 s;
+	// negative: not at all (ASVS 5.0 7.2.4).
+	RotationGrace time.Duration
+
+	// Retention is how long after its absolute deadline an ending waits to be
+	// recorded when no process is running. Default 7 days.
+	Retention time.Duration
+
+	// MergeWrites will merge concurrent writes of one session by key, where the
+	// store can swap. This version does not do that yet: New refuses it.
+	MergeWrites bool
+
+	// SweepEvery is how often time outs of those who never come back are looked
+	// for. Default 30 s; negative: never, the program calls [Guard.Sweep].
+	SweepEvery time.Duration
+
+	// CallTimeout limits each call of the registry, the store and the sink.
+	// Default 2 s, at most 2.5 s: half a [Lease].
+	CallTimeout time.Duration
+
+	// InsecureCookie allows a session cookie that is not Secure, HttpOnly,
+	// SameSite and __Host-, and says why that is acceptable here. Leave it empty
+	// to have such a cookie refused.
+	InsecureCookie string
+}
+
+const (
+	defaultRotationGrace = 10 * time.Second
+	defaultRetention     = 7 * 24 * time.Hour
+	defaultSweepEvery    = 30 * time.Second
+	defaultCallTimeout   = 2 * time.Second
+)
+
+// withDefaults returns the configuration with every field filled in, for a
+// manager as it is.
+func (c Config) withDefaults(sm *scs.SessionManager) Config {
+	c.Timeouts = c.Timeouts.withDefaults(sm.IdleTimeout, sm.Lifetime)
+	if _, forgets := sm.Store.(*memstore.MemStore); c.Registry == nil && forgets {
+		c.Registry = NewMemoryRegistry()
+	}
+	if _, inMemory := c.Registry.(*MemoryRegistry); len(c.Keys) == 0 && inMemory {
+		c.Keys = [][]byte{randomKey()}
+	}
+	keys := make([][]byte, len(c.Keys))
+	for i, k := range c.Keys {
+		keys[i] = append([]byte(nil), k...)
+	}
+	c.Keys = keys
+	if c.RotationGrace == 0 {
+		c.RotationGrace = defaultRotationGrace
+	}
+	if c.Retention == 0 {
+		c.Retention = defaultRetention
+	}
+	if c.SweepEvery == 0 {
+		c.SweepEvery = defaultSweepEvery
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = defaultCallTimeout
+	}
+	return c
+}
+
+// problems returns everything that is wrong with a configuration whose defaults
+// are filled in.
+func (c Config) problems(sm *scs.SessionManager) []FieldError {
+	errs := append(c.Timeouts.problems("Timeouts"), c.Limit.problems("Limit")...)
+	bad := func(field, value, consequence, cure string) {
+		errs = append(errs, FieldError{Field: field, Value: value, Problem: consequence, Cure: cure})
+	}
+	if c.Registry == nil {
+		bad("Registry", "nil", fmt.Sprintf("a registry in memory would forget what the store (%T) remembers and log everybody out at each restart", sm.Store),
+			"give a registry that lasts as long as the store and is shared by as many processes")
+	}
+	if c.Audit == nil {
+		bad("Audit", "nil", "nobody could tell afterwards whether a session was alive",
+			"give a Sink, or scsguard.Discard() to keep nothing on purpose")
+	}
+	if len(c.Keys) == 0 && c.Registry != nil {
+		bad("Keys", "none", "every process would compute other token hashes and fingerprints, and forget them at a restart",
+			"give at least one secret of 32 random bytes, the same in every process")
+	}
+	for i, k := range c.Keys {
+		if len(k) < minKeyLen {
+			bad(fmt.Sprintf("Keys[%d]", i), fmt.Sprintf("%d bytes", len(k)), "a short secret can be guessed",
+				fmt.Sprintf("give at least %d random bytes", minKeyLen))
+		}
+	}
+	if _, err := url.Parse(c.LoginURL); err != nil {
+		bad("LoginURL", fmt.Sprintf("%q", c.LoginURL), "visitors could not be sent there: "+err.Error(), "give a path such as /login, or leave it empty")
+	}
+	if c.UserID != nil {
+		bad("UserID", "set", "this version cannot notice logins that do not go through the guard", "leave it nil and call Guard.Login and Guard.Logout")
+	}
+	if c.MergeWrites {
+		bad("MergeWrites", "true", "this version cannot merge concurrent writes", "leave it false; the last writer of a session wins, as in scs")
+	}
+	if c.Retention < 0 {
+		bad("Retention", c.Retention.String(), "endings would be forgotten before they are recorded", "give a positive duration, or 0 for 7 days")
+	}
+	if c.CallTimeout < 0 {
+		bad("CallTimeout", c.CallTimeout.String(), "every call would fail", "give a positive duration, or 0 for 2 s")
+	}
+	if c.CallTimeout > Lease/2 {
+		bad("CallTimeout", c.CallTimeout.String(), "a login whose calls take that long would lose its place, which is held for "+Lease.String(),
+			"give at most "+(Lease/2).String())
+	}
+	if len(c.Namespace) > maxNamespaceLen || strings.ContainsFunc(c.Namespace, notNamespace) {
+		bad("Namespace", fmt.Sprintf("%q", c.Namespace), "it becomes part of keys and marks that it could break",
+			fmt.Sprintf("use at most %d letters, digits, '-', '_' and '.'", maxNamespaceLen))
+	}
+	if sm.ErrorFunc == nil {
+		bad("SessionManager.ErrorFunc", "nil", "a request that cannot be served would panic", "use scs.New, or set an ErrorFunc")
+	}
+	if sm.Codec == nil {
+		bad("SessionManager.Codec", "nil", "no session could be read", "use scs.New, or set scs.GobCodec{}")
+	}
+	if sm.Lifetime <= 0 {
+		bad("SessionManager.Lifetime", sm.Lifetime.String(), "anonymous sessions would be over before they began", "use scs.New, or set a positive Lifetime")
+	}
+	if c.InsecureCookie == "" {
+		errs = append(errs, cookieProblems(sm.Cookie)...)
+	}
+	return errs
+}
+
+const maxNamespaceLen = 64
+
+func notNamespace(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+		return false
+	}
+	return true
+}
+
+// cookieProblems checks the cookie's attributes (NIST SP 800-63B-4 5.1.1; ASVS
+// 5.0 3.3.1 to 3.3.4; RFC 6265bis 4.1.3.2 for the prefix).
+func cookieProblems(c scs.SessionCookie) []FieldError {
+	var errs []FieldError
+	bad := func(field, value, consequence, cure string) {
+		errs = append(errs, FieldError{Field: "SessionManager.Cookie." + field, Value: value, Problem: consequence,
+			Cure: cure + ", or say in Config.InsecureCookie why it is acceptable"})
+	}
+	if !c.Secure {
+		bad("Secure", "false", "the token would travel over plain HTTP", "set it to true (browsers accept it on http://localhost)")
+	}
+	if !c.HttpOnly {
+		bad("HttpOnly", "false", "any script in the page could read the token", "set it to true")
+	}
+	if c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode {
+		bad("SameSite", fmt.Sprint(int(c.SameSite)), "other sites could make requests in the visitor's name", "set http.SameSiteLaxMode or http.SameSiteStrictMode")
+	}
+	if !strings.HasPrefix(c.Name, "__Host-") {
+		bad("Name", fmt.Sprintf("%q", c.Name), "a neighbouring host or plain HTTP could plant a token of its own", `begin it with "__Host-"`)
+		return errs
+	}
+	if c.Path != "/" {
+		bad("Path", fmt.Sprintf("%q", c.Path), "browsers refuse a __Host- cookie with another path", `set it to "/"`)
+	}
+	if c.Domain != "" {
+		bad("Domain", fmt.Sprintf("%q", c.Domain), "browsers refuse a __Host- cookie with a domain", "leave it empty")
+	}
+	return errs
+}

@@ -1,0 +1,121 @@
+package scsguard
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A Component is a part of the guard that can fail by itself.
+type Component string
+
+// The components.
+const (
+	ComponentStore    Component = "store"    // the session store
+	ComponentRegistry Component = "registry" // the index of sessions
+	ComponentAudit    Component = "audit"    // the trail
+	ComponentConfig   Component = "config"   // the session manager, changed after New
+	ComponentMount    Component = "mount"    // a middleware is mounted where it cannot work
+	ComponentPolicy   Component = "policy"   // Config.Policy gave an answer that makes no sense
+	ComponentHook     Component = "hook"     // OnEvent or another callback panicked
+)
+
+// Health is the state of a guard as its last calls found it.
+type Health struct {
+	// OK says that nothing is known to be wrong.
+	OK bool
+	// Problems lists what is wrong, by component.
+	Problems []Problem
+}
+
+// A Problem is one component that does not work. Its Err may hold addresses and
+// other internals: show visitors the component only.
+type Problem struct {
+	Component Component
+	Since     time.Time // of the first failure in a row
+	Err       error
+}
+
+func (p Problem) Error() string {
+	return fmt.Sprintf("%s (since %s): %v", p.Component, p.Since.UTC().Format(time.RFC3339), p.Err)
+}
+
+// healthLog remembers, for each component, whether its last call failed. It is
+// safe for concurrent use.
+type healthLog struct {
+	mu       sync.RWMutex
+	problems map[Component]Problem
+}
+
+// note records the outcome of a call. It is on the path of every request, so
+// success without a problem costs a read lock.
+func (h *healthLog) note(c Component, err error) {
+	h.mu.RLock()
+	old, bad := h.problems[c]
+	h.mu.RUnlock()
+	if err == nil && !bad {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		delete(h.problems, c)
+		return
+	}
+	if !bad {
+		old = Problem{Component: c, Since: time.Now()}
+	}
+	old.Err = err
+	if h.problems == nil {
+		h.problems = make(map[Component]Problem)
+	}
+	h.problems[c] = old
+}
+
+// failing reports whether the component's last call failed.
+func (h *healthLog) failing(c Component) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	_, bad := h.problems[c]
+	return bad
+}
+
+// Health reports what is wrong at the moment: components whose last call
+// failed, and changes of the session manager that the guard cannot accept. It
+// calls nothing by itself, so it may be asked as often as a load balancer
+// likes. What has failed is tried again without requests: the trail and the
+// registry by their own work, the store by the sweep.
+func (g *Guard) Health() Health {
+	g.checkManager()
+	g.health.mu.RLock()
+	defer g.health.mu.RUnlock()
+	h := Health{OK: len(g.health.problems) == 0}
+	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook} {
+		if p, ok := g.health.problems[c]; ok {
+			h.Problems = append(h.Problems, p)
+		}
+	}
+	return h
+}
+
+// call runs one call of a component within its time limit and notes the
+// outcome. The store and the registry of this process's own memory need no
+// limit.
+func call[T any](g *Guard, ctx context.Context, c Component, op string, fn func(context.Context) (T, error)) (T, error) {
+	parent := ctx
+	if !g.inMemory[c] {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.cfg.CallTimeout)
+		defer cancel()
+	}
+	v, err := fn(ctx)
+	if err == nil {
+		g.health.note(c, nil)
+		return v, nil
+	}
+	if parent.Err() == nil { // else the visitor hung up, or the application gave up: not the component's fault
+		g.health.note(c, err)
+	}
+	return v, &UnavailableError{Component: c, Op: op, Err: err}
+}

@@ -1,0 +1,215 @@
+package scsguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// cookieTravel is how long a browser may still send the token it had before a
+// login or rotation. A response to such a request must not set a cookie: it
+// would overwrite the new one.
+const cookieTravel = 10 * time.Second
+
+// replacedSince reports whether the token gave way to another one in the same
+// browser after t: by a login, a rotation, or a renewal that is under way.
+func (r Record) replacedSince(t time.Time) bool {
+	return r.State == StateDetached || r.State == StateMoved && r.MovedAt.After(t) ||
+		r.State == StateEnded && (r.ReplacedAt.After(t) || r.Ending.Reason == EndReplaced && r.Ending.At.After(t))
+}
+
+func (g *Guard) get(ctx context.Context, key Key) (Record, error) {
+	return call(g, ctx, ComponentRegistry, "get", func(ctx context.Context) (Record, error) {
+		return g.registry.Get(ctx, key)
+	})
+}
+
+// fetch reads a record and its data, at the same time where the registry is
+// not in this process.
+func (g *Guard) fetch(ctx context.Context, key Key) (rec Record, b []byte, found bool, err error) {
+	if g.memory != nil {
+		rec, err = g.get(ctx, key)
+		if err != nil || (rec.State != StateLive && rec.State != StateUnknown) {
+			return rec, nil, false, err
+		}
+		b, found, err = g.find(ctx, key)
+		return rec, b, found, err
+	}
+	data := make(chan struct{})
+	var findErr error
+	go func() {
+		defer close(data)
+		defer func() {
+			if p := recover(); p != nil {
+				findErr = &UnavailableError{Component: ComponentStore, Op: "find", Err: fmt.Errorf("panic: %v", p)}
+			}
+		}()
+		b, found, findErr = g.find(ctx, key)
+	}()
+	rec, err = g.get(ctx, key)
+	<-data
+	return rec, b, found, errors.Join(err, findErr)
+}
+
+type foundData struct {
+	b     []byte
+	found bool
+}
+
+func (g *Guard) find(ctx context.Context, key Key) ([]byte, bool, error) {
+	d, err := call(g, ctx, ComponentStore, "find", func(ctx context.Context) (foundData, error) {
+		if s, ok := g.inner.(interface {
+			FindCtx(context.Context, string) ([]byte, bool, error)
+		}); ok {
+			b, found, err := s.FindCtx(ctx, string(key))
+			return foundData{b, found}, err
+		}
+		return patient(g, ctx, func() (foundData, error) {
+			b, found, err := g.inner.Find(string(key))
+			return foundData{b, found}, err
+		})
+	})
+	return d.b, d.found, err
+}
+
+// write stores data. It must not be lost because the client hung up, and an
+// expiry that has passed is a deletion: some stores would keep such data for
+// ever.
+func (g *Guard) write(ctx context.Context, key Key, b []byte, expiry time.Time) error {
+	if !expiry.After(time.Now()) {
+		return g.remove(ctx, key)
+	}
+	_, err := call(g, context.WithoutCancel(ctx), ComponentStore, "commit", func(ctx context.Context) (struct{}, error) {
+		if s, ok := g.inner.(interface {
+			CommitCtx(context.Context, string, []byte, time.Time) error
+		}); ok {
+			return struct{}{}, s.CommitCtx(ctx, string(key), b, expiry)
+		}
+		return patient(g, ctx, func() (struct{}, error) { return struct{}{}, g.inner.Commit(string(key), b, expiry) })
+	})
+	return err
+}
+
+func (g *Guard) remove(ctx context.Context, key Key) error {
+	_, err := call(g, context.WithoutCancel(ctx), ComponentStore, "delete", func(ctx context.Context) (struct{}, error) {
+		if s, ok := g.inner.(interface {
+			DeleteCtx(context.Context, string) error
+		}); ok {
+			return struct{}{}, s.DeleteCtx(ctx, string(key))
+		}
+		return patient(g, ctx, func() (struct{}, error) { return struct{}{}, g.inner.Delete(string(key)) })
+	})
+	return err
+}
+
+// patient runs a call of a store that takes no context, and gives up waiting
+// when ctx is done. The call itself goes on: only its own driver can end it.
+func patient[T any](g *Guard, ctx context.Context, fn func() (T, error)) (T, error) {
+	if g.inMemory[ComponentStore] {
+		return fn()
+	}
+	type answer struct {
+		v   T
+		err error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = fmt.Errorf("panic: %v", p)
+			}
+			ch <- a
+		}()
+		a.v, a.err = fn()
+	}()
+	select {
+	case a := <-ch:
+		return a.v, a.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// judged reads the record under key and judges it.
+func (g *Guard) judged(ctx context.Context, r *request, key Key) (Record, error) {
+	rec, err := g.get(ctx, key)
+	if err != nil {
+		return rec, err
+	}
+	return g.judge(ctx, r, rec, key)
+}
+
+// judge ends a record that is over and returns it as it is then.
+func (g *Guard) judge(ctx context.Context, r *request, rec Record, key Key) (Record, error) {
+	if rec.State != StateLive {
+		return rec, nil
+	}
+	if _, over := rec.Overdue(time.Now()); !over {
+		return rec, nil
+	}
+	rec, _, err := g.end(ctx, r, Target{Key: key, IfDue: true}, Ending{})
+	return rec, err
+}
+
+// judgePolicy applies the policy of today to a session of yesterday. The
+// stricter limits go into the record first, and the record decides, so that
+// activity another request has recorded meanwhile counts.
+func (g *Guard) judgePolicy(ctx context.Context, r *request, rec Record) (Record, Timeouts, error) {
+	var ip netip.Addr
+	if r != nil {
+		ip = r.ip
+	}
+	t, _, err := g.policy(ctx, Subject{User: rec.User, Role: rec.Role, IP: ip, Methods: rec.Methods, AAL: rec.AAL, Remembered: rec.Remembered})
+	if err != nil {
+		g.health.note(ComponentPolicy, err)
+		return rec, g.cfg.Timeouts, nil // the record's own limits hold; Login refuses such a policy
+	}
+	g.health.note(ComponentPolicy, nil)
+	absolute := rec.AbsoluteSince.Add(t.Absolute)
+	if t.Idle >= rec.Idle && !absolute.Before(rec.Absolute.Add(-deadlineSlack)) {
+		return rec, t, nil
+	}
+	touched, err := g.touch(ctx, rec.Key, Activity{Idle: t.Idle, Absolute: absolute, Event: true})
+	if err != nil {
+		return rec, t, err
+	}
+	if !touched.Live {
+		rec, err = g.judged(ctx, r, rec.Key)
+		return rec, t, err
+	}
+	old := rec
+	rec.Tighten(t.Idle, absolute)
+	rec.Seq = touched.Seq
+	e := g.extended(r, rec, old, "policy")
+	g.trail.post("", nil, e)
+	g.tellLater(ctx, r, e)
+	rec, err = g.judge(ctx, r, rec, rec.Key)
+	return rec, t, err
+}
+
+func (g *Guard) touch(ctx context.Context, key Key, act Activity) (Touched, error) {
+	return call(g, context.WithoutCancel(ctx), ComponentRegistry, "touch", func(ctx context.Context) (Touched, error) {
+		return g.registry.Touch(ctx, key, act)
+	})
+}
+
+// lose ends a session whose data is gone, unless it has moved to another key
+// meanwhile.
+func (g *Guard) lose(ctx context.Context, r *request, rec Record) (Record, bool, error) {
+	return g.end(ctx, r, Target{Key: rec.Key, Exact: true}, Ending{Reason: EndLost, Detail: "data"})
+}
+
+// reused records the use of a token that had been replaced. A browser that
+// lost the answer to the rotation does this as well as a thief.
+func (g *Guard) reused(ctx context.Context, r *request, old Record) {
+	e := g.event(r, EventTokenReuse, old)
+	e.Outcome, e.Reason = OutcomeFailure, "expired_token"
+	if time.Now().Before(old.GraceUntil) {
+		e.Reason = "other_device"
+	}
+	g.recordCoalesced(ctx, r, "reuse", old.Session, e)
+}

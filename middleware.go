@@ -1,0 +1,239 @@
+package scsguard
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Protect loads the session of each request, ends it if it is over, and saves
+// it before the first byte of the response. It stands in the place of
+// LoadAndSave of the session manager, and should be the outermost handler that
+// deals with sessions. A Protect within another of the same guard does nothing.
+//
+// Protect never answers for the application as long as its parts work: a
+// request whose session has ended is anonymous, and [Guard.Ended] tells why. If
+// the store or the registry cannot be reached it answers 503, so that nobody
+// who is logged in is taken for anonymous, and leaves the cookie alone.
+func (g *Guard) Protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if g.requestFrom(req.Context()) != nil {
+			next.ServeHTTP(w, req)
+			return
+		}
+		g.serve(w, req, next)
+	})
+}
+
+// LoadAndSave is Protect under the name that scs users know.
+func (g *Guard) LoadAndSave(next http.Handler) http.Handler { return g.Protect(next) }
+
+// errInside reports LoadAndSave of the session manager around Protect. It has
+// loaded the session without the guard's view of the request, and would write
+// its own cookie after the guard's.
+var errInside = errors.New("scsguard: Protect is mounted inside LoadAndSave of the session manager; mount Protect in its place")
+
+func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	vary(w.Header())
+	if err := g.checkManager(); err != nil {
+		g.sm.ErrorFunc(w, req, err)
+		return
+	}
+	r := g.newRequest(req)
+	_, r.passive = req.Context().Value(passiveKey{g}).(passive)
+	ctx, err := g.load(g.withRequest(req.Context(), r), r, g.token(req))
+	g.tellPostponed(ctx, r)
+	if err != nil {
+		g.fail(w, req, err)
+		return
+	}
+	req = req.WithContext(ctx)
+	r.mu.Lock()
+	r.http, r.ctx, r.deadline = req, ctx, g.sm.Deadline(ctx)
+	r.mu.Unlock()
+
+	rw := &response{w: w, g: g, r: r, req: req}
+	stop := g.touchLater(ctx, r)
+	defer func() {
+		stop()
+		g.cleanUp(ctx, r)
+		g.tellPostponed(ctx, r)
+	}()
+	next.ServeHTTP(rw, req)
+	rw.finish()
+}
+
+// vary says that the response depends on the cookie, once.
+func vary(h http.Header) {
+	for _, v := range h.Values("Vary") {
+		if v == "Cookie" {
+			return
+		}
+	}
+	h.Add("Vary", "Cookie")
+}
+
+// token returns the first cookie that can be a token, or "".
+func (g *Guard) token(req *http.Request) string {
+	for _, c := range req.CookiesNamed(g.sm.Cookie.Name) {
+		if validToken(c.Value) {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// load loads the session with that token, or an empty one if it must not be
+// used.
+func (g *Guard) load(base context.Context, r *request, token string) (context.Context, error) {
+	r.mu.Lock()
+	r.loading, r.came = true, g.storeKey(token)
+	r.mu.Unlock()
+	ctx, err := g.sm.Load(base, token)
+	r.mu.Lock()
+	r.loading = false
+	r.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrUnavailable), err != nil && token == "":
+		return base, err
+	case err != nil:
+		return g.discardUnreadable(base, r)
+	case ctx == base: // Load returns its argument if there is session data in it
+		g.health.note(ComponentMount, errInside)
+		return base, errInside
+	case token == "":
+		return ctx, nil
+	}
+	if rec, ok := r.session(); ok {
+		judged, limits, err := g.judgePolicy(ctx, r, rec)
+		if err != nil {
+			return base, err
+		}
+		if judged.State == StateLive {
+			r.mu.Lock()
+			r.rec, r.limits = judged, limits
+			r.mu.Unlock()
+			return ctx, nil
+		}
+		r.close(judged, false)
+		return g.sm.Load(base, "")
+	}
+	return g.loadAnonymous(base, ctx, r)
+}
+
+// seen returns when an anonymous session was last used. What cannot be read is
+// long ago.
+func (g *Guard) seen(ctx context.Context) time.Time {
+	ns, err := strconv.ParseInt(g.sm.GetString(ctx, seenKey), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
+// loadAnonymous looks at data that has no record.
+func (g *Guard) loadAnonymous(base, ctx context.Context, r *request) (context.Context, error) {
+	if g.sm.Token(ctx) == "" {
+		return ctx, nil // there was none
+	}
+	key := r.dataKey()
+	if mark := g.sm.GetString(ctx, markKey); mark != "" {
+		rec, err := g.lostRecord(ctx, r, key, mark)
+		if err != nil {
+			return base, err
+		}
+		if r.set(Record{}, ""); rec.State == StateEnded {
+			r.close(rec, false)
+		}
+		return g.sm.Load(base, "")
+	}
+	now := time.Now()
+	over := !now.Before(g.sm.Deadline(ctx)) // scs trusts the store with this; not every store can be trusted
+	if g.anonymousIdle > 0 && g.sm.Exists(ctx, seenKey) {
+		seen := g.seen(ctx)
+		over = over || !now.Before(seen.Add(g.anonymousIdle)) || seen.After(now.Add(ClockSkew))
+	}
+	if !over {
+		return ctx, nil
+	}
+	r.set(Record{}, "")
+	if err := g.remove(ctx, key); err != nil {
+		return base, err
+	}
+	return g.sm.Load(base, "")
+}
+
+func (r *request) dataKey() Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.key
+}
+
+// lostRecord deals with data that says somebody is logged in while the registry
+// knows nothing of it: after a registry that forgot, or a forgery in the store.
+// Nobody can say whether the session was ended, so it is. A session of another
+// guard lives there; here it is nothing, and the zero Record is returned.
+func (g *Guard) lostRecord(ctx context.Context, r *request, key Key, mark string) (Record, error) {
+	session, ours := g.unmark(mark)
+	if !ours {
+		return Record{}, nil
+	}
+	rec, _, err := g.end(ctx, r, Target{Key: key, Session: session}, Ending{Reason: EndLost, Detail: "record"})
+	return rec, err
+}
+
+// discardUnreadable ends a session whose data cannot be decoded: after a change
+// of types, or damage. Its visitor is anonymous and can log in again; without
+// this he would get an error page until the data expires.
+func (g *Guard) discardUnreadable(base context.Context, r *request) (context.Context, error) {
+	key := r.dataKey()
+	if rec, ok := r.session(); ok {
+		dead, _, err := g.end(base, r, Target{Key: rec.Key}, Ending{Reason: EndLost, Detail: "unreadable"})
+		if err != nil {
+			return base, err
+		}
+		r.close(dead, false)
+	} else {
+		r.set(Record{}, "")
+		if err := g.remove(base, key); err != nil {
+			return base, err
+		}
+	}
+	return g.sm.Load(base, "")
+}
+
+// fail answers a request that cannot be served: 503 if a part of the guard is
+// unavailable, else the application's own ErrorFunc.
+func (g *Guard) fail(w http.ResponseWriter, req *http.Request, err error) {
+	if errors.Is(err, ErrUnavailable) {
+		g.reject(w, req, ReasonUnavailable)
+		return
+	}
+	g.sm.ErrorFunc(w, req, err)
+}
+
+// touchLater records activity of a request that answers nothing for one Touch
+// interval, such as a long upload. The returned function stops that.
+func (g *Guard) touchLater(ctx context.Context, r *request) (stop func()) {
+	if _, ok := r.session(); !ok {
+		return func() {}
+	}
+	t := time.AfterFunc(r.limits.Touch, func() { g.touchActivity(ctx, r) })
+	return func() { t.Stop() }
+}
+
+// cleanUp decides what is still open when a request is over. Usually nothing is.
+// After a panic, or a session that could not be encoded, the browser has not been
+// told of a token it was to get, so the session is of no use to anybody.
+func (g *Guard) cleanUp(ctx context.Context, r *request) {
+	r.lateFates.Wait()
+	_ = g.settleFate(ctx, r) // retried by end
+	r.mu.Lock()
+	rec, untold := r.rec, (r.undelivered || r.rotated) && r.phase == live
+	r.mu.Unlock()
+	if untold {
+		_, _, _ = g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndAborted}) // retried by end
+	}
+}

@@ -1,0 +1,271 @@
+package scsguard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// The encoding of a record.
+//
+// For registries that keep records as bytes. A record is the version byte 1 and
+// a row of fields: tag, length, value, the first two as unsigned varints of
+// least length. Tags ascend and none comes twice. A field that has its zero
+// value is left out. Values: text and bytes as they are; numbers and durations
+// (nanoseconds) as varints; times as 8 bytes of seconds since 1970 and 4 of
+// nanoseconds, big endian; addresses as netip marshals them; lists as items,
+// each behind its length; a warning as a row of fields of its own.
+//
+// So equal records have equal bytes, and bytes that are accepted are exactly
+// those that would be written. Tags that are not known are of a later version:
+// they are kept in Extra and written again. The fields of a warning are final.
+// What is longer than any record is refused before it is looked at.
+
+const (
+	recordVersion = 1
+	maxRecordLen  = 64 << 10
+)
+
+// The tags of a record. They are part of the format: never reuse one.
+const (
+	tagSession = iota + 1
+	tagUser
+	tagRole
+	tagBaseRole
+	tagKey
+	tagState
+	tagCreated
+	tagAuthTime
+	tagMethods
+	tagAAL
+	tagLoginAAL
+	tagLastActivity
+	tagIdle
+	tagAbsolute
+	tagAbsoluteSince
+	tagLongestGap
+	tagTokenSince
+	tagFingerprint
+	tagIP
+	tagUserAgent
+	tagRemembered
+	tagActor
+	tagExternal
+	tagSeq
+	tagExtends
+	tagWarnings
+	tagLease
+	tagOwner
+	tagSuccessor
+	tagMovedAt
+	tagGraceUntil
+	tagEndKind
+	tagEndReason
+	tagEndAt
+	tagEndDue
+	tagEndActor
+	tagEndDetail
+	tagEndKeep
+	tagConfirmed
+	tagReplacedAt
+	tagEndIP
+	tagEndIPSource
+	tagEndUserAgent
+	tagMismatch
+	tagLast // the first tag that is not known
+)
+
+// The tags of a warning.
+const (
+	tagWarnTime = iota + 1
+	tagWarnSession
+	tagWarnIP
+	tagWarnUserAgent
+	tagWarnLast
+)
+
+// fields lists the fields of a record with their tags, for both directions.
+func (r *Record) fields(f fields) {
+	f.text(tagSession, &r.Session)
+	f.text(tagUser, &r.User)
+	f.text(tagRole, &r.Role)
+	f.text(tagBaseRole, &r.BaseRole)
+	f.text(tagKey, (*string)(&r.Key))
+	number(f, tagState, &r.State)
+	f.time(tagCreated, &r.Created)
+	f.time(tagAuthTime, &r.AuthTime)
+	f.texts(tagMethods, &r.Methods)
+	number(f, tagAAL, &r.AAL)
+	number(f, tagLoginAAL, &r.LoginAAL)
+	f.time(tagLastActivity, &r.LastActivity)
+	number(f, tagIdle, &r.Idle)
+	f.time(tagAbsolute, &r.Absolute)
+	f.time(tagAbsoluteSince, &r.AbsoluteSince)
+	number(f, tagLongestGap, &r.LongestGap)
+	f.time(tagTokenSince, &r.TokenSince)
+	f.text(tagFingerprint, &r.Fingerprint)
+	f.addr(tagIP, &r.IP)
+	f.text(tagUserAgent, &r.UserAgent)
+	f.flag(tagRemembered, &r.Remembered)
+	f.text(tagActor, &r.Actor)
+	f.text(tagExternal, &r.External)
+	number(f, tagSeq, &r.Seq)
+	number(f, tagExtends, &r.Extends)
+	f.warnings(tagWarnings, &r.Warnings)
+	f.time(tagLease, &r.Lease)
+	f.text(tagOwner, &r.Owner)
+	f.text(tagSuccessor, (*string)(&r.Successor))
+	f.time(tagMovedAt, &r.MovedAt)
+	f.time(tagGraceUntil, &r.GraceUntil)
+	f.text(tagEndKind, (*string)(&r.Ending.Kind))
+	f.text(tagEndReason, (*string)(&r.Ending.Reason))
+	f.time(tagEndAt, &r.Ending.At)
+	f.time(tagEndDue, &r.Ending.Due)
+	f.text(tagEndActor, &r.Ending.Actor)
+	f.text(tagEndDetail, &r.Ending.Detail)
+	number(f, tagEndKeep, &r.Ending.Keep)
+	f.flag(tagConfirmed, &r.Confirmed)
+	f.time(tagReplacedAt, &r.ReplacedAt)
+	f.addr(tagEndIP, &r.Ending.IP)
+	f.text(tagEndIPSource, &r.Ending.IPSource)
+	f.text(tagEndUserAgent, &r.Ending.UserAgent)
+	f.text(tagMismatch, &r.Mismatch)
+}
+
+func (w *Warning) fields(f fields) {
+	f.time(tagWarnTime, &w.Time)
+	f.text(tagWarnSession, &w.Session)
+	f.addr(tagWarnIP, &w.IP)
+	f.text(tagWarnUserAgent, &w.UserAgent)
+}
+
+// MarshalBinary encodes the record, its Key included: keep the result where the
+// session data is kept.
+func (r Record) MarshalBinary() ([]byte, error) {
+	w := &fieldWriter{b: []byte{recordVersion}}
+	r.fields(w)
+	if _, rest, err := readFields(r.Extra, tagLast); err != nil || len(rest) != len(r.Extra) {
+		return nil, errors.New("scsguard: Record.Extra does not hold fields of a later version")
+	}
+	return append(w.b, r.Extra...), nil
+}
+
+// UnmarshalBinary decodes a record. On an error the record is unchanged.
+func (r *Record) UnmarshalBinary(b []byte) error {
+	if len(b) == 0 || b[0] != recordVersion {
+		return errors.New("scsguard: record: unknown version")
+	}
+	if len(b) > maxRecordLen {
+		return fmt.Errorf("scsguard: record: %d bytes are no record", len(b))
+	}
+	known, extra, err := readFields(b[1:], tagLast)
+	if err != nil {
+		return fmt.Errorf("scsguard: record: %w", err)
+	}
+	var rec Record
+	reader := &fieldReader{fields: known}
+	rec.fields(reader)
+	if reader.err != nil {
+		return fmt.Errorf("scsguard: record: %w", reader.err)
+	}
+	if len(extra) > 0 {
+		rec.Extra = append([]byte(nil), extra...)
+	}
+	*r = rec
+	return nil
+}
+
+// fields is one direction of the encoding.
+type fields interface {
+	text(tag uint64, v *string)
+	texts(tag uint64, v *[]string)
+	flag(tag uint64, v *bool)
+	time(tag uint64, v *time.Time)
+	addr(tag uint64, v *netip.Addr)
+	warnings(tag uint64, v *[]Warning)
+	signed(tag uint64, v int64) (int64, bool)
+	bad(tag uint64)
+}
+
+// number carries any integer that a varint holds.
+func number[T ~int | ~int64 | ~uint8 | ~uint64](f fields, tag uint64, v *T) {
+	n, read := f.signed(tag, int64(*v))
+	if !read {
+		return
+	}
+	if *v = T(n); int64(*v) != n {
+		f.bad(tag)
+	}
+}
+
+// fieldWriter appends fields.
+type fieldWriter struct{ b []byte }
+
+func (w *fieldWriter) put(tag uint64, value []byte) {
+	w.b = binary.AppendUvarint(w.b, tag)
+	w.b = binary.AppendUvarint(w.b, uint64(len(value)))
+	w.b = append(w.b, value...)
+}
+
+func (w *fieldWriter) bad(uint64) {}
+
+func (w *fieldWriter) text(tag uint64, v *string) {
+	if *v != "" {
+		w.put(tag, []byte(*v))
+	}
+}
+
+func (w *fieldWriter) texts(tag uint64, v *[]string) {
+	var list []byte
+	for _, s := range *v {
+		list = appendItem(list, []byte(s))
+	}
+	if len(list) > 0 {
+		w.put(tag, list)
+	}
+}
+
+func appendItem(list, item []byte) []byte {
+	return append(binary.AppendUvarint(list, uint64(len(item))), item...)
+}
+
+func (w *fieldWriter) flag(tag uint64, v *bool) {
+	if *v {
+		w.put(tag, []byte{1})
+	}
+}
+
+func (w *fieldWriter) time(tag uint64, v *time.Time) {
+	if !v.IsZero() {
+		b := binary.BigEndian.AppendUint64(nil, uint64(v.Unix()))
+		w.put(tag, binary.BigEndian.AppendUint32(b, uint32(v.Nanosecond())))
+	}
+}
+
+func (w *fieldWriter) addr(tag uint64, v *netip.Addr) {
+	if v.IsValid() {
+		b, _ := v.MarshalBinary() // it never fails
+		w.put(tag, b)
+	}
+}
+
+func (w *fieldWriter) warnings(tag uint64, v *[]Warning) {
+	var list []byte
+	for _, warning := range *v {
+		item := &fieldWriter{}
+		warning.fields(item)
+		list = appendItem(list, item.b)
+	}
+	if len(list) > 0 {
+		w.put(tag, list)
+	}
+}
+
+func (w *fieldWriter) signed(tag uint64, v int64) (int64, bool) {
+	if v != 0 {
+		w.put(tag, binary.AppendVarint(nil, v))
+	}
+	return 0, false
+}

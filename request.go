@@ -1,0 +1,275 @@
+package scsguard
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// phase is what a request is to the session it came with.
+type phase uint8
+
+const (
+	anonymous phase = iota // nobody is logged in
+	live                   // the session's own token
+	graced                 // the token before the last rotation, in its grace
+	ended                  // the session has ended, or its token is no longer good
+)
+
+// request is what the guard knows of one request. A pointer to it travels in
+// the context, so that it reaches the store methods that scs calls.
+//
+// scs calls these with the lock of its session data held. So mu is never held
+// while a method of the session manager is called.
+type request struct {
+	arrived   time.Time
+	http      *http.Request // as the handler gets it; nil before that and outside of Protect
+	ip        netip.Addr
+	ipSource  string // empty outside of Protect
+	userAgent string
+	requestID string
+
+	turn sync.Mutex // held by a verb that changes the session, and while it is saved
+
+	mu      sync.Mutex // taken after turn
+	loading bool       // the middleware is calling Load
+	// ctx holds the request's own session data, as Load put it there. Within
+	// Iterate of the session manager a context holds another session's.
+	ctx       context.Context
+	iterating bool
+	phase     phase
+	rec       Record // of the session, if phase is not anonymous
+	before    Record // if graced: the record of the token that the request has, as it moved
+	limits    Timeouts
+	deadline  time.Time // of the session data, as it was loaded or the guard has set it
+	key       Key       // of the session's data
+	came      Key       // of the token that the request came with
+	// swaps leads from the key that the session manager would use to the one the
+	// session really has, after a change of token that failed or in a grace. No
+	// browser is ever told a token whose key leads elsewhere.
+	swaps map[Key]Key
+	// detached is the session whose token the application has deleted and whose
+	// fate the next commit decides.
+	detached  *detachment
+	owner     string         // the request's name in the registry, if it needed one
+	keepAway  *time.Timer    // renews the lease of detached
+	merging   Key            // what MergeSession has read and not deleted yet
+	absorbed  string         // the mark of the last session that was merged into this one
+	lateFates sync.WaitGroup // goroutines that find out what a late deletion was
+	// stale says that the browser may have a newer cookie than this request's, or
+	// that its session ended meanwhile: the response neither sets nor clears it.
+	stale bool
+	// undelivered is set between a login and the cookie that tells the browser of
+	// it; rotated, between another change of token and its cookie.
+	undelivered bool
+	rotated     bool
+	untouched   bool      // there was no session, and a login failed: nothing to save
+	wasLive     bool      // somebody was logged in at some time of the request
+	passive     bool      // does not count as activity
+	touched     bool      // its activity is recorded, or does not need to be
+	started     bool      // no cookie can be sent any more
+	authUser    string    // who has ended his sessions in this request, and so
+	authAt      time.Time // counts as having proved who he is then, not at arrival
+	later       []Event   // for OnEvent, when no store method is running
+}
+
+type (
+	requestKey struct{ g *Guard }
+	verbKey    struct{ g *Guard }
+)
+
+// verb marks calls of the session manager that the guard's own verbs make. They
+// order their steps themselves, so the store does only what it is told.
+type verb struct{}
+
+func (g *Guard) requestFrom(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{g}).(*request)
+	return r
+}
+
+func (g *Guard) inVerb(ctx context.Context) bool {
+	_, ok := ctx.Value(verbKey{g}).(verb)
+	return ok
+}
+
+func (g *Guard) withRequest(ctx context.Context, r *request) context.Context {
+	return context.WithValue(ctx, requestKey{g}, r)
+}
+
+func (g *Guard) withVerb(ctx context.Context) context.Context {
+	return context.WithValue(ctx, verbKey{g}, verb{})
+}
+
+// newRequest describes an HTTP request.
+func (g *Guard) newRequest(r *http.Request) *request {
+	req := &request{
+		arrived:   time.Now(),
+		userAgent: bounded(r.UserAgent(), maxAgentLen),
+		requestID: bounded(r.Header.Get("X-Request-Id"), maxFieldLen),
+	}
+	if g.cfg.ClientIP != nil {
+		req.ip, req.ipSource = g.cfg.ClientIP(r), "config"
+	} else {
+		req.ip, req.ipSource = remoteAddr(r), "remote_addr"
+	}
+	return req
+}
+
+// remoteAddr returns the peer's address, invalid if the server did not set one.
+func remoteAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// attach returns the request of ctx, or describes one for a context that came
+// through Load of the session manager without the guard's middleware, or
+// through its Iterate.
+func (g *Guard) attach(ctx context.Context) (*request, error) {
+	if !g.loaded(ctx) {
+		return nil, ErrNoSession
+	}
+	if r := g.requestFrom(ctx); r != nil && g.owns(r, ctx) {
+		return r, nil
+	}
+	r := &request{arrived: time.Now(), limits: g.cfg.Timeouts}
+	if g.orphans.holds(g.sm.GetString(ctx, markKey)) {
+		// RenewToken was called on this context, so the session has to arrive at
+		// its new token before anything can be done with it.
+		if _, _, err := g.sm.Commit(ctx); err != nil {
+			return nil, err
+		}
+	}
+	key := g.aliases.resolve(g.storeKey(g.sm.Token(ctx)))
+	if key == "" {
+		return r, nil
+	}
+	rec, err := g.judged(ctx, r, key)
+	if err == nil && rec.State == StateLive {
+		rec, r.limits, err = g.judgePolicy(ctx, r, rec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.set(rec, key)
+	r.ctx, r.deadline = ctx, g.sm.Deadline(ctx)
+	g.tellPostponed(ctx, r)
+	return r, nil
+}
+
+// owns reports whether the session data in ctx is the request's own.
+func (g *Guard) owns(r *request, ctx context.Context) bool {
+	r.mu.Lock()
+	own := r.ctx
+	r.mu.Unlock()
+	return own == nil || g.sm.Token(ctx) == g.sm.Token(own)
+}
+
+// loaded reports whether the session manager has put session data into ctx: its
+// Load then returns the context it was given.
+func (g *Guard) loaded(ctx context.Context) bool {
+	type probe struct{}
+	ctx = context.WithValue(ctx, probe{}, nil) // a pointer, so that it can be compared
+	same, err := g.sm.Load(ctx, "")
+	return err == nil && same == ctx
+}
+
+// set makes rec the session of the request.
+func (r *request) set(rec Record, key Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rec, r.key = rec, key
+	switch rec.State {
+	case StateLive:
+		r.phase, r.wasLive = live, true
+	case StateUnknown:
+		r.phase = anonymous
+	default:
+		r.phase = ended
+	}
+}
+
+// session returns the live session of the request, if there is one.
+func (r *request) session() (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rec, r.phase == live || r.phase == graced
+}
+
+// close makes the session of the request dead for the rest of it.
+func (r *request) close(rec Record, stale bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rec, r.phase = rec, ended
+	r.stale = r.stale || stale
+}
+
+// hush keeps the response from touching the cookie.
+func (r *request) hush() {
+	r.mu.Lock()
+	r.stale = true
+	r.mu.Unlock()
+}
+
+// grace makes the request one that goes on with the token before the last
+// rotation: it acts for the session as it is now, and its cookie is older.
+func (r *request) grace(from Key, old, now Record) {
+	r.swap(from, now.Key)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rec, r.key, r.before = now, now.Key, old
+	r.phase, r.wasLive, r.stale = graced, true, true
+}
+
+// resolve returns the key that a key of the session manager stands for.
+func (r *request) resolve(key Key) Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if to, ok := r.swaps[key]; ok {
+		return to
+	}
+	return key
+}
+
+// swap makes every use of one key mean another.
+func (r *request) swap(from, to Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from == to || from == "" {
+		return
+	}
+	if r.swaps == nil {
+		r.swaps = make(map[Key]Key)
+	}
+	for k, v := range r.swaps {
+		if v == from {
+			r.swaps[k] = to
+		}
+	}
+	r.swaps[from] = to
+}
+
+// postpone keeps events for OnEvent until no store method is running.
+func (r *request) postpone(events ...Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.later = append(r.later, events...)
+}
+
+// tellPostponed calls OnEvent for what was postponed.
+func (g *Guard) tellPostponed(ctx context.Context, r *request) {
+	r.mu.Lock()
+	events := r.later
+	r.later = nil
+	r.mu.Unlock()
+	g.tell(ctx, events...)
+}
+
+func (r *request) hasSession() bool {
+	_, ok := r.session()
+	return ok
+}

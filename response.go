@@ -1,0 +1,220 @@
+package scsguard
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// response saves the session before the first byte of the response, whichever
+// way that byte takes, and lets no body out if the session could not be saved.
+type response struct {
+	w   http.ResponseWriter
+	g   *Guard
+	r   *request
+	req *http.Request
+
+	begun  bool // the session is saved; the header may go out
+	failed bool // it could not be saved, and an error page went out instead
+	saved  snapshot
+}
+
+// errNotSent is what a handler gets for a body that does not go out.
+var errNotSent = errors.New("scsguard: the session could not be saved, so the response was replaced by an error page")
+
+func (w *response) Header() http.Header { return w.w.Header() }
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.w }
+
+func (w *response) WriteHeader(code int) {
+	if code >= 100 && code <= 199 && code != http.StatusSwitchingProtocols {
+		if !w.begun {
+			w.stripCookies()
+			w.w.WriteHeader(code) // informational: the response itself is still to come
+		}
+		return
+	}
+	if w.begin(nil, code) {
+		w.w.WriteHeader(code)
+	}
+}
+
+func (w *response) Write(b []byte) (int, error) {
+	if !w.begin(b, http.StatusOK) {
+		return 0, errNotSent
+	}
+	return w.w.Write(b)
+}
+
+// ReadFrom lets the server use sendfile.
+func (w *response) ReadFrom(src io.Reader) (int64, error) {
+	if !w.begin(nil, http.StatusOK) {
+		return 0, errNotSent
+	}
+	if rf, ok := w.w.(io.ReaderFrom); ok {
+		return rf.ReadFrom(src)
+	}
+	return io.Copy(struct{ io.Writer }{w.w}, src)
+}
+
+// Flush is for those who ask for an http.Flusher.
+func (w *response) Flush() { _ = w.FlushError() }
+
+// FlushError is for http.ResponseController.
+func (w *response) FlushError() error {
+	if !w.begin(nil, http.StatusOK) {
+		return errNotSent
+	}
+	return http.NewResponseController(w.w).Flush()
+}
+
+// Hijack hands over the connection. The guard's cookie cannot go out on it. So
+// if the handler has logged somebody in, or changed the token, Hijack fails; the
+// login is taken back, and the cookie goes out with the error page.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if !canHijack(w.w) {
+		return nil, nil, http.ErrNotSupported
+	}
+	if !w.begun {
+		w.r.lateFates.Wait()
+		ctx := w.req.Context()
+		if _, undelivered := w.r.waiting(); undelivered {
+			w.begun = true
+			w.stripCookies()
+			w.refuse(errors.Join(ErrResponseStarted, w.g.abort(ctx, w.r)))
+			return nil, nil, errNotSent
+		}
+		if _, rotated := w.r.rotatedTo(); rotated || w.r.openFate() != nil {
+			if w.begin(nil, http.StatusInternalServerError) {
+				w.refuse(ErrResponseStarted)
+			}
+			return nil, nil, errNotSent
+		}
+		w.begun = true
+		if err := w.g.saveWithoutCookie(ctx, w.r); err != nil {
+			w.refuse(err)
+			return nil, nil, errNotSent
+		}
+		w.saved = w.g.snapshot(ctx, w.r)
+		w.g.tellPostponed(ctx, w.r)
+	}
+	if w.failed {
+		return nil, nil, errNotSent
+	}
+	return http.NewResponseController(w.w).Hijack()
+}
+
+// canHijack reports whether the connection below can be taken over. HTTP/2's
+// cannot, and a handler that finds out goes on with an ordinary answer.
+func canHijack(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case http.Hijacker:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+// begin saves the session if that has not been done, and reports whether the
+// response may go out. body is the first part of the body, if it is known.
+func (w *response) begin(body []byte, code int) bool {
+	if w.begun {
+		return !w.failed
+	}
+	w.begun = true
+	ctx := w.req.Context()
+	w.stripCookies()
+	if w.r.loggedInEver() && cacheable(w.Header(), body, code) {
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	if err := w.g.save(ctx, w.r, w.w); err != nil {
+		w.refuse(err)
+		return false
+	}
+	w.saved = w.g.snapshot(ctx, w.r)
+	w.g.tellPostponed(ctx, w.r) // now: the handler may stream for hours
+	return true
+}
+
+// finish saves what has not been saved when the handler returns.
+func (w *response) finish() {
+	w.r.lateFates.Wait()
+	if !w.begun {
+		w.begin(nil, http.StatusOK)
+		return
+	}
+	if !w.failed {
+		w.g.saveLate(w.req.Context(), w.r, w.saved)
+	}
+}
+
+// refuse replaces the handler's answer by an error page. What the handler said
+// about its own answer goes with it, and its cookies: they may be of a login that
+// was taken back.
+func (w *response) refuse(err error) {
+	w.failed = true
+	h := w.Header()
+	w.dropCookies(func(cookie string) bool { return !w.isSessionCookie(cookie) })
+	for _, name := range []string{
+		"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length", "Content-Location",
+		"Content-Range", "Content-Type", "Etag", "Expires", "Last-Modified", "Link", "Location", "Refresh", "Trailer",
+	} {
+		h.Del(name)
+	}
+	w.g.fail(w.w, w.req, err)
+}
+
+// stripCookies removes session cookies that the guard did not write: those of a
+// LoadAndSave within, or of an application that calls WriteSessionCookie. They
+// may carry a token that is no longer the right one.
+func (w *response) stripCookies() { w.dropCookies(w.isSessionCookie) }
+
+func (w *response) isSessionCookie(cookie string) bool {
+	return strings.HasPrefix(cookie, w.g.sm.Cookie.Name+"=")
+}
+
+func (w *response) dropCookies(drop func(string) bool) {
+	cookies := w.Header()["Set-Cookie"]
+	if len(cookies) == 0 {
+		return
+	}
+	if kept := slices.DeleteFunc(slices.Clone(cookies), drop); len(kept) > 0 {
+		w.Header()["Set-Cookie"] = kept
+	} else {
+		w.Header().Del("Set-Cookie")
+	}
+}
+
+func (r *request) loggedInEver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wasLive
+}
+
+// cacheable reports whether a browser could show the response again after the
+// logout, from its cache or its back button: a page or JSON for which the
+// handler has said nothing else. A body of unknown type counts as a page.
+func cacheable(h http.Header, body []byte, code int) bool {
+	if h.Get("Cache-Control") != "" || code == http.StatusNotModified {
+		return false
+	}
+	ct := h.Get("Content-Type")
+	if ct == "" {
+		if body == nil {
+			return true
+		}
+		ct = http.DetectContentType(body)
+	}
+	ct, _, _ = strings.Cut(strings.ToLower(ct), ";")
+	ct = strings.TrimSpace(ct)
+	return ct == "text/html" || ct == "application/xhtml+xml" || ct == "application/json" || strings.HasSuffix(ct, "+json")
+}

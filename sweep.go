@@ -1,0 +1,100 @@
+package scsguard
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// sweepBatch is how many records a sweep takes at a time.
+const sweepBatch = 100
+
+// Sweep ends the sessions whose time is over although nobody came back, and
+// writes the endings that a process which died could not write. It returns how
+// many sessions it ended, after their endings are in the trail or ctx is done.
+// Programs that set Config.SweepEvery below zero call it from a job of their own;
+// several may run at the same time, in several processes. An error says what
+// could not be done; the next sweep tries it again.
+func (g *Guard) Sweep(ctx context.Context) (int, error) {
+	n, err := g.attendDue(ctx, false)
+	return n, errors.Join(err, g.trail.flush(ctx))
+}
+
+// sweepEvery sweeps until ctx is done. The pauses vary by a tenth, so that many
+// processes do not keep coming at the same moment.
+func (g *Guard) sweepEvery(ctx context.Context, every time.Duration) {
+	every = min(every, maxSweepEvery)
+	for {
+		pause := every - every/10 + rand.N(every/5+1)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		_, _ = g.attendDue(ctx, false) // health knows; the next round tries again
+		g.probe(ctx)
+	}
+}
+
+// maxSweepEvery keeps the arithmetic of the pauses from overflowing.
+const maxSweepEvery = 365 * 24 * time.Hour
+
+// probe asks the store for something that is not there, if its last call has
+// failed: nothing else may ask it once nobody sends requests here because of
+// that.
+func (g *Guard) probe(ctx context.Context) {
+	if g.health.failing(ComponentStore) {
+		_, _, _ = g.find(ctx, Key(hashToken("probe"))) // health knows
+	}
+}
+
+// attendDue does what Due asks for until nothing is left. Where the trail has
+// enough to do it leaves the rest for later: what has ended is dead already, and
+// what is due is refused when it comes. With wait it waits for the trail instead.
+func (g *Guard) attendDue(ctx context.Context, wait bool) (int, error) {
+	g.aliases.expire(time.Now())
+	ended, failed := 0, error(nil)
+	for ctx.Err() == nil && failed == nil {
+		if g.trail.crowded() {
+			if !wait {
+				return ended, nil
+			}
+			if err := g.trail.flush(ctx); err != nil {
+				return ended, err
+			}
+		}
+		recs, err := call(g, ctx, ComponentRegistry, "due", func(ctx context.Context) ([]Record, error) {
+			return g.registry.Due(ctx, sweepBatch)
+		})
+		if err != nil {
+			return ended, err
+		}
+		for _, rec := range recs {
+			won, err := g.attend(ctx, rec)
+			failed = errors.Join(failed, err) // one slot may be down and the others not
+			if won {
+				ended++
+			}
+		}
+		if len(recs) < sweepBatch {
+			break
+		}
+	}
+	return ended, errors.Join(failed, ctx.Err())
+}
+
+// attend ends a session that is due, or repeats the last steps of one that has
+// ended.
+func (g *Guard) attend(ctx context.Context, rec Record) (bool, error) {
+	r := &request{}
+	defer g.tellPostponed(ctx, r)
+	if rec.State == StateEnded {
+		g.afterEnd(ctx, r, rec)
+		return false, nil
+	}
+	_, won, err := g.end(ctx, r, Target{Key: rec.Key, IfDue: true}, Ending{})
+	return won, err
+}

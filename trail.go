@@ -1,0 +1,401 @@
+package scsguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// trail hands events to the sink, one Append at a time, in the order in which
+// they were given to it. Concurrent callers share one Append.
+//
+// What grants access waits for its events (wait) and is refused if they cannot
+// be kept. What takes access away does not (post): its events stay in the queue
+// until the sink takes them, and go before anything that comes later.
+type trail struct {
+	sink    Sink
+	limit   time.Duration
+	report  func(error) // an Append failed
+	success func()      // an Append succeeded
+
+	mu      sync.Mutex
+	queue   []*pending
+	posted  int                 // entries of queue that nobody waits for
+	endings map[string]struct{} // IDs of endings in queue or in flight
+	busy    int                 // goroutines that work for the trail
+	running bool                // one of them is run
+	wake    chan struct{}       // tells run that somebody waits
+	stopped chan struct{}       // closed when the trail gives up what it cannot write
+
+	written []func() // callbacks of what is durable, in order
+	calling bool     // somebody works on them
+
+	lost     map[EventKind]int
+	lostFrom time.Time
+
+	hung chan error // the answer of an Append that did not answer in time
+}
+
+// pending is what one verb wrote: its events stay together.
+type pending struct {
+	lines   [][]byte
+	kinds   []EventKind
+	ending  string     // ID of the ending among them, if posted
+	done    chan error // capacity 1; nil if nobody waits
+	written func()     // called when durable, if posted
+}
+
+const (
+	maxBatch  = 1000   // lines in one Append
+	maxPosted = 10_000 // entries that wait without anybody waiting for them
+	minRetry  = 50 * time.Millisecond
+	maxRetry  = time.Second
+)
+
+func newTrail(sink Sink, limit time.Duration, report func(error), success func()) *trail {
+	return &trail{
+		sink: sink, limit: limit, report: report, success: success,
+		endings: make(map[string]struct{}), lost: make(map[EventKind]int), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+}
+
+func newPending(events []Event) *pending {
+	p := &pending{}
+	for i := range events {
+		p.lines = append(p.lines, events[i].encode())
+		p.kinds = append(p.kinds, events[i].Kind)
+	}
+	return p
+}
+
+// wait returns nil when the events are durable. It does not look at any
+// context: a client that hangs up must not be able to suppress a record.
+func (t *trail) wait(events ...Event) error {
+	p := newPending(events)
+	p.done = make(chan error, 1)
+	t.mu.Lock()
+	t.queue = append(t.queue, p)
+	t.start()
+	t.mu.Unlock()
+	t.hurry()
+
+	timer := time.NewTimer(t.limit)
+	defer timer.Stop()
+	select {
+	case err := <-p.done:
+		return err
+	case <-timer.C:
+	}
+	t.mu.Lock()
+	t.remove(p) // if it is in flight already, the caller records its failure after it
+	t.mu.Unlock()
+	select {
+	case err := <-p.done:
+		return err
+	default:
+		return fmt.Errorf("not written within %v", t.limit)
+	}
+}
+
+// post hands over events of something that has happened. ending is the ID of
+// the ending among them, if any; it is dropped if the same one is on its way.
+// written is called once they are durable, and may be nil. It reports whether
+// the events were new and taken.
+func (t *trail) post(ending string, written func(), events ...Event) bool {
+	p := newPending(events)
+	p.ending, p.written = ending, written
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ending != "" {
+		if _, ok := t.endings[ending]; ok {
+			return false
+		}
+	}
+	if t.full(p) {
+		if ending == "" { // an ending is not lost: the registry hands it out again
+			if len(t.lost) == 0 {
+				t.lostFrom = time.Now()
+			}
+			for _, k := range p.kinds {
+				t.lost[k]++
+			}
+		}
+		return false
+	}
+	if ending != "" {
+		t.endings[ending] = struct{}{}
+	}
+	t.posted++
+	t.queue = append(t.queue, p)
+	t.start()
+	return true
+}
+
+// full reports whether p has to be dropped. Activity goes first, at half the
+// size: it is the most frequent and says the least.
+func (t *trail) full(p *pending) bool {
+	if len(p.kinds) == 1 && p.kinds[0] == EventExtend {
+		return t.posted >= maxPosted/2
+	}
+	return t.posted >= maxPosted
+}
+
+// start makes sure that somebody works on the queue. t.mu is held.
+func (t *trail) start() {
+	if t.running {
+		return
+	}
+	t.running = true
+	t.enter()
+	go t.run()
+}
+
+// hurry ends the pause before the next attempt.
+func (t *trail) hurry() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// enter and leave count the goroutines that work for the trail. t.mu is held.
+func (t *trail) enter() { t.busy++ }
+func (t *trail) leave() { t.busy-- }
+
+// run works until the queue is empty.
+func (t *trail) run() {
+	retry := minRetry
+	for {
+		t.mu.Lock()
+		batch := t.take()
+		if len(batch) == 0 {
+			t.running = false
+			t.leave()
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+
+		var lines [][]byte
+		for _, p := range batch {
+			lines = append(lines, p.lines...)
+		}
+		if err := t.append(lines); err != nil {
+			t.report(err)
+			if t.failed(batch, err) {
+				t.sleep(retry)
+			}
+			retry = min(2*retry, maxRetry)
+			continue
+		}
+		t.success()
+		retry = minRetry
+		t.succeeded(batch)
+	}
+}
+
+// take removes the next batch from the queue, at least one entry if there is one.
+// t.mu is held.
+func (t *trail) take() []*pending {
+	n, lines := 0, 0
+	for n < len(t.queue) && (n == 0 || lines+len(t.queue[n].lines) <= maxBatch) {
+		lines += len(t.queue[n].lines)
+		n++
+	}
+	batch := slices.Clone(t.queue[:n])
+	t.queue = slices.Delete(t.queue, 0, n)
+	return batch
+}
+
+// remove takes p out of the queue if it is still there. t.mu is held.
+func (t *trail) remove(p *pending) {
+	if i := slices.Index(t.queue, p); i >= 0 {
+		t.queue = slices.Delete(t.queue, i, i+1)
+	}
+}
+
+// append calls the sink. A sink that ignores its deadline holds up one
+// goroutine, not the callers, and gets nothing new until it has answered.
+func (t *trail) append(lines [][]byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), t.limit)
+	defer cancel()
+	if t.hung != nil {
+		select {
+		case <-t.hung: // whatever it answered, its records were given up
+			t.hung = nil
+		case <-ctx.Done():
+			return errors.New("the sink has not answered an earlier call yet")
+		}
+	}
+	answer := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				answer <- fmt.Errorf("the sink panicked: %v", p)
+			}
+		}()
+		answer <- t.sink.Append(ctx, lines)
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		t.hung = answer
+		return fmt.Errorf("the sink did not answer within %v", t.limit)
+	}
+}
+
+// failed tells those who wait and keeps the rest, in front of what came since.
+// It reports whether there is anything to try again.
+func (t *trail) failed(batch []*pending, err error) bool {
+	var kept []*pending
+	for _, p := range batch {
+		if p.done != nil {
+			p.done <- err
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isStopped() {
+		for _, p := range append(kept, t.queue...) {
+			if p.done != nil {
+				p.done <- err
+			}
+		}
+		t.queue, t.posted = nil, 0
+		clear(t.endings)
+		return false
+	}
+	t.queue = append(kept, t.queue...)
+	return len(kept) > 0
+}
+
+func (t *trail) succeeded(batch []*pending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range batch {
+		if p.done != nil {
+			p.done <- nil
+			continue
+		}
+		t.posted--
+		delete(t.endings, p.ending)
+		if p.written != nil {
+			t.written = append(t.written, p.written)
+		}
+	}
+	if len(t.lost) > 0 {
+		t.queue = append([]*pending{newPending([]Event{t.gap()})}, t.queue...)
+		t.posted++
+		clear(t.lost)
+	}
+	if len(t.written) > 0 && !t.calling {
+		t.calling = true
+		t.enter()
+		go t.callWritten() // the registry may be slow; the next batch does not wait for it
+	}
+}
+
+// callWritten calls the callbacks of what is durable, in order.
+func (t *trail) callWritten() {
+	for {
+		t.mu.Lock()
+		calls := t.written
+		t.written = nil
+		if len(calls) == 0 {
+			t.calling = false
+			t.leave()
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+		for _, f := range calls {
+			f()
+		}
+	}
+}
+
+// gap tells of the events that were lost. t.mu is held.
+func (t *trail) gap() Event {
+	now := time.Now()
+	details := map[string]string{"from": t.lostFrom.UTC().Format(timeLayout), "to": now.UTC().Format(timeLayout)}
+	for kind, n := range t.lost {
+		details["lost."+string(kind)] = strconv.Itoa(n)
+	}
+	return Event{ID: newSessionID(), Time: now, Kind: EventGap, Outcome: OutcomeFailure, Reason: "sink_unavailable", Details: details}
+}
+
+// sleep waits before the next attempt, or until somebody waits for one.
+func (t *trail) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.wake:
+	}
+}
+
+// flush waits until everything that was handed over before is durable and its
+// callbacks have been called, or ctx is done.
+func (t *trail) flush(ctx context.Context) error {
+	reached := make(chan struct{})
+	t.mu.Lock()
+	if t.busy == 0 {
+		t.mu.Unlock()
+		return nil
+	}
+	t.posted++
+	t.queue = append(t.queue, &pending{written: func() { close(reached) }})
+	t.start()
+	t.mu.Unlock()
+	select {
+	case <-reached:
+		return nil
+	case <-t.stopped:
+		return t.unwritten(errors.New("the trail was closed"))
+	case <-ctx.Done():
+		return t.unwritten(ctx.Err())
+	}
+}
+
+// unwritten says how much is not durable.
+func (t *trail) unwritten(cause error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return fmt.Errorf("scsguard: %d entries of the trail are not written: %w", max(t.posted-1, 0), cause)
+}
+
+// crowded reports whether more endings had better wait where they are.
+func (t *trail) crowded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.posted >= maxPosted/2
+}
+
+// stop makes the trail give up what it cannot write at once.
+func (t *trail) stop() {
+	t.mu.Lock()
+	if !t.isStopped() {
+		close(t.stopped)
+	}
+	t.mu.Unlock()
+	t.hurry()
+}
+
+func (t *trail) isStopped() bool {
+	select {
+	case <-t.stopped:
+		return true
+	default:
+		return false
+	}
+}
