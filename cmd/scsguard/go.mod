@@ -1,0 +1,4 @@
+module github.com/scsguard/scsguard/cmd/scsguard
+
+go 1.25.0
+

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/scsguard/scsguard"
+)
+
+// app is the application. The guard knows who is logged in; the session manager
+// keeps the application's own data of each session, as it always did.
+type app struct {
+	sessions  *scs.SessionManager
+	guard     *scsguard.Guard
+	users     *users
+	bank      *bank
+	log       *slog.Logger
+	endpoints []string
+}
+
+func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *slog.Logger) (*app, error) {
+	a := &app{sessions: sessions, users: newUsers(o.hashing), bank: newBank(demoUsers), log: log}
+
+	// HttpOnly and SameSite=Lax are what scs does by itself.
+	sessions.Cookie.Name, sessions.Cookie.Secure = "__Host-session", true
+	sessions.Lifetime = max(sessions.Lifetime, o.timeouts.Absolute)
+	sessions.ErrorFunc = a.fail
+
+	var err error
+	a.guard, err = scsguard.New(sessions, scsguard.Config{
+		Timeouts:       o.timeouts,
+		Limit:          o.limit,
+		Audit:          trail,
+		OnReject:       a.reject,
+		OnAuditFailure: func(err error) { log.Error("the trail cannot be written", "err", err) },
+	})
+	return a, err
+}
+
+// adminIdle is how long an administrator may be inactive and still administer.
+const adminIdle = 5 * time.Minute
+
+// routes returns the handler of the application. A route is public, for members
+// or for administrators. guard.Protect could as well be put around the whole
+// mux, as in the smaller example; here the style sheet and the health check stay
+// outside, so that they are served when no session can be loaded.
+func (a *app) routes() http.Handler {
+	mux := http.NewServeMux()
+	add := func(pattern string, h http.Handler) {
+		mux.Handle(pattern, h)
+		a.endpoints = append(a.endpoints, strings.TrimSuffix(pattern, "{$}"))
+	}
+	public := func(pattern string, h handler) { add(pattern, a.guard.Protect(a.handle(h))) }
+	member := func(pattern string, h handler) { add(pattern, a.guard.Protect(a.guard.RequireLogin(a.handle(h)))) }
+	admin := func(pattern string, h handler) {
+		add(pattern, a.guard.Protect(a.guard.RequireLogin(a.administrators(a.guard.LimitIdle(adminIdle)(a.handle(h))))))
+	}
+
+	public("GET /{$}", a.home)
+	public("POST /login", a.login)
+	public("POST /logout", a.logout)
+	member("POST /password", a.password)
+
+	member("GET /whoami", a.whoami)
+	add("GET /session", a.guard.Protect(a.guard.StatusHandler()))
+	member("POST /session/extend", a.extend)
+	member("GET /sessions", a.list)
+	member("DELETE /sessions", a.endOthers)
+	member("POST /sessions/end-others", a.endOthers)
+	member("DELETE /sessions/{id}", a.end)
+	member("POST /sessions/{id}/end", a.end)
+
+	member("POST /transfer", a.transfer)
+
+	member("POST /elevate", a.elevate)
+	admin("GET /admin/{$}", a.administration)
+	admin("POST /admin/users/{user}/end-sessions", a.endUser)
+
+	public("GET /slow", a.slow)
+	add("GET /healthz", a.handle(a.healthz))
+	mux.Handle("GET /static/{file}", http.FileServerFS(files))
+	mux.Handle("/", a.handle(notHere(mux)))
+
+	csrf := http.NewCrossOriginProtection()
+	csrf.SetDenyHandler(a.handle(func(http.ResponseWriter, *http.Request) error {
+		return refuse(http.StatusForbidden, "cross_origin", "This request came from another site.")
+	}))
+	return securityHeaders(csrf.Handler(mux))
+}
+
+func securityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin") // with no-referrer, browsers send "Origin: null" with forms
+		h.Add("Vary", "Accept")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// notHere answers what no route is for, in the same way as everything else; the
+// mux itself would answer in plain text.
+func notHere(mux *http.ServeMux) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var allow []string
+		for _, method := range []string{"GET", "POST", "DELETE"} {
+			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); pattern != "/" {
+				allow = append(allow, method)
+			}
+		}
+		if len(allow) == 0 {
+			return refuse(http.StatusNotFound, "not_found", "There is nothing here.")
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", r.Method+" cannot be used here.")
+	}
+}
+
+// longestWait bounds what a visitor may ask of slow.
+const longestWait = time.Minute
+
+// slow answers late, for trying what becomes of requests that are under way while
+// their session ends. With put it writes a value into the session at the end.
+func (a *app) slow(w http.ResponseWriter, r *http.Request) error {
+	d, err := time.ParseDuration(r.FormValue("d"))
+	put := r.FormValue("put")
+	if err != nil || d < 0 || d > longestWait || len(put) > 64 {
+		return bad("bad_query", "d is a duration of at most 1m, such as 500ms, and put has at most 64 characters.")
+	}
+	select {
+	case <-time.After(d):
+	case <-r.Context().Done():
+		return nil // the visitor has hung up
+	}
+	if put != "" {
+		a.sessions.Put(r.Context(), "slow."+put, time.Now().UTC().Format(time.RFC3339))
+	}
+	return writeJSON(w, map[string]string{"status": "done", "put": put})
+}
+
+// healthz tells a load balancer which parts do not work. Why they do not is for
+// the log.
+func (a *app) healthz(w http.ResponseWriter, r *http.Request) error {
+	health := a.guard.Health()
+	if health.OK {
+		return writeJSON(w, map[string]string{"status": "ok"})
+	}
+	p := a.problemOf(r, scsguard.ErrUnavailable)
+	for _, broken := range health.Problems {
+		p.Components = append(p.Components, broken.Component)
+	}
+	return p
+}
