@@ -131,7 +131,10 @@ func (g *Guard) touchEvery(d time.Duration) time.Duration {
 func (r *request) predecessor() (Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.before, r.phase == graced
+	if r.phase != graced {
+		return Record{}, false
+	}
+	return *r.before, true
 }
 
 // pass makes the request passive.

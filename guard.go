@@ -23,7 +23,7 @@ type Guard struct {
 	outer    scs.Store // the guard around it, which must stay in sm.Store
 	registry Registry
 	memory   *MemoryRegistry // the registry, if it is in memory
-	inMemory map[Component]bool
+	memStore bool            // inner is memstore's
 	// anonymousIdle is the manager's own idle timeout. It goes on holding for
 	// sessions in which nobody is logged in.
 	anonymousIdle time.Duration
@@ -84,8 +84,7 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 		repeated: newCoalescer(coalesceFor, coalesceKeys), touchGiven: touchGiven, ended: make(chan struct{}),
 	}
 	g.memory, _ = g.registry.(*MemoryRegistry)
-	_, memStore := sm.Store.(*memstore.MemStore)
-	g.inMemory = map[Component]bool{ComponentRegistry: g.memory != nil, ComponentStore: memStore}
+	_, g.memStore = sm.Store.(*memstore.MemStore)
 	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
 	g.retries = newRetries()
 	g.outer = newStore(g)

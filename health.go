@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,25 +45,25 @@ func (p Problem) Error() string {
 // healthLog remembers, for each component, whether its last call failed. It is
 // safe for concurrent use.
 type healthLog struct {
+	open     atomic.Int32 // how many problems there are
 	mu       sync.RWMutex
 	problems map[Component]Problem
 }
 
 // note records the outcome of a call. It is on the path of every request, so
-// success without a problem costs a read lock.
+// success without a problem takes no lock.
 func (h *healthLog) note(c Component, err error) {
-	h.mu.RLock()
-	old, bad := h.problems[c]
-	h.mu.RUnlock()
-	if err == nil && !bad {
+	if err == nil && h.open.Load() == 0 {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer func() { h.open.Store(int32(len(h.problems))) }()
 	if err == nil {
 		delete(h.problems, c)
 		return
 	}
+	old, bad := h.problems[c]
 	if !bad {
 		old = Problem{Component: c, Since: time.Now()}
 	}
@@ -99,12 +100,17 @@ func (g *Guard) Health() Health {
 	return h
 }
 
+// inProcess reports whether a component works in this process's own memory, so
+// that a call of it needs no limit.
+func (g *Guard) inProcess(c Component) bool {
+	return c == ComponentStore && g.memStore || c == ComponentRegistry && g.memory != nil
+}
+
 // call runs one call of a component within its time limit and notes the
-// outcome. The store and the registry of this process's own memory need no
-// limit.
+// outcome.
 func call[T any](g *Guard, ctx context.Context, c Component, op string, fn func(context.Context) (T, error)) (T, error) {
 	parent := ctx
-	if !g.inMemory[c] {
+	if !g.inProcess(c) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, g.cfg.CallTimeout)
 		defer cancel()

@@ -15,12 +15,15 @@ const cookieTravel = 10 * time.Second
 
 // replacedSince reports whether the token gave way to another one in the same
 // browser after t: by a login, a rotation, or a renewal that is under way.
-func (r Record) replacedSince(t time.Time) bool {
+func (r *Record) replacedSince(t time.Time) bool {
 	return r.State == StateDetached || r.State == StateMoved && r.MovedAt.After(t) ||
 		r.State == StateEnded && (r.ReplacedAt.After(t) || r.Ending.Reason == EndReplaced && r.Ending.At.After(t))
 }
 
 func (g *Guard) get(ctx context.Context, key Key) (Record, error) {
+	if g.memory != nil { // cannot fail, and this is on the path of every request
+		return g.memory.Get(ctx, key)
+	}
 	return call(g, ctx, ComponentRegistry, "get", func(ctx context.Context) (Record, error) {
 		return g.registry.Get(ctx, key)
 	})
@@ -107,7 +110,7 @@ func (g *Guard) remove(ctx context.Context, key Key) error {
 // patient runs a call of a store that takes no context, and gives up waiting
 // when ctx is done. The call itself goes on: only its own driver can end it.
 func patient[T any](g *Guard, ctx context.Context, fn func() (T, error)) (T, error) {
-	if g.inMemory[ComponentStore] {
+	if g.inProcess(ComponentStore) {
 		return fn()
 	}
 	type answer struct {
@@ -140,19 +143,21 @@ func (g *Guard) judged(ctx context.Context, r *request, key Key) (Record, error)
 	if err != nil {
 		return rec, err
 	}
-	return g.judge(ctx, r, rec, key)
+	err = g.judge(ctx, r, &rec, key)
+	return rec, err
 }
 
-// judge ends a record that is over and returns it as it is then.
-func (g *Guard) judge(ctx context.Context, r *request, rec Record, key Key) (Record, error) {
+// judge ends a record that is over, and makes it what it is then.
+func (g *Guard) judge(ctx context.Context, r *request, rec *Record, key Key) error {
 	if rec.State != StateLive {
-		return rec, nil
+		return nil
 	}
 	if _, over := rec.Overdue(time.Now()); !over {
-		return rec, nil
+		return nil
 	}
-	rec, _, err := g.end(ctx, r, Target{Key: key, IfDue: true}, Ending{})
-	return rec, err
+	now, _, err := g.end(ctx, r, Target{Key: key, IfDue: true}, Ending{})
+	*rec = now
+	return err
 }
 
 // judgePolicy applies the policy of today to a session of yesterday. The
@@ -187,7 +192,7 @@ func (g *Guard) judgePolicy(ctx context.Context, r *request, rec Record) (Record
 	e := g.extended(r, rec, old, "policy")
 	g.trail.post("", nil, e)
 	g.tellLater(ctx, r, e)
-	rec, err = g.judge(ctx, r, rec, rec.Key)
+	err = g.judge(ctx, r, &rec, rec.Key)
 	return rec, t, err
 }
 

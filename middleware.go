@@ -217,7 +217,7 @@ func (g *Guard) fail(w http.ResponseWriter, req *http.Request, err error) {
 // touchLater records activity of a request that answers nothing for one Touch
 // interval, such as a long upload. The returned function stops that.
 func (g *Guard) touchLater(ctx context.Context, r *request) (stop func()) {
-	if _, ok := r.session(); !ok {
+	if rec, ok := r.session(); !ok || r.arrived.Sub(rec.LastActivity) < g.touchEvery(r.limits.Touch) {
 		return func() {}
 	}
 	t := time.AfterFunc(r.limits.Touch, func() { g.touchActivity(ctx, r) })

@@ -207,7 +207,7 @@ const ClockSkew = time.Minute
 
 // Due returns the moment at which the session ends if nothing happens, and by
 // which limit.
-func (r Record) Due() (time.Time, EndReason) {
+func (r *Record) Due() (time.Time, EndReason) {
 	idle := r.LastActivity.Add(r.Idle)
 	if idle.Before(r.Absolute) {
 		return idle, EndIdle
@@ -219,7 +219,7 @@ func (r Record) Due() (time.Time, EndReason) {
 // alone, and how: a live session past a limit, one whose fields make no sense,
 // a login or a renewal that was abandoned. The limits are exclusive: a session
 // is alive one nanosecond before its deadline and not at it.
-func (r Record) Overdue(now time.Time) (Ending, bool) {
+func (r *Record) Overdue(now time.Time) (Ending, bool) {
 	switch r.State {
 	case StateReserved:
 		return Ending{Kind: EventLogout, Reason: EndAborted, At: now}, !now.Before(r.Lease)
@@ -238,7 +238,7 @@ func (r Record) Overdue(now time.Time) (Ending, bool) {
 // sound reports whether the fields that limits are judged by make sense. A
 // record that lacks them, or lies in the future, is not given the benefit of
 // the doubt: it would live for ever.
-func (r Record) sound(now time.Time) bool {
+func (r *Record) sound(now time.Time) bool {
 	return r.Session != "" && r.User != "" && r.Idle > 0 &&
 		!r.Created.IsZero() && !r.Created.After(now.Add(ClockSkew)) &&
 		!r.LastActivity.Before(r.Created.Add(-ClockSkew)) && !r.LastActivity.After(now.Add(ClockSkew)) &&

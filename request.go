@@ -40,8 +40,8 @@ type request struct {
 	ctx       context.Context
 	iterating bool
 	phase     phase
-	rec       Record // of the session, if phase is not anonymous
-	before    Record // if graced: the record of the token that the request has, as it moved
+	rec       Record  // of the session, if phase is not anonymous
+	before    *Record // if graced: the record of the token that the request has, as it moved
 	limits    Timeouts
 	deadline  time.Time // of the session data, as it was loaded or the guard has set it
 	key       Key       // of the session's data
@@ -221,7 +221,7 @@ func (r *request) grace(from Key, old, now Record) {
 	r.swap(from, now.Key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rec, r.key, r.before = now, now.Key, old
+	r.rec, r.key, r.before = now, now.Key, &old
 	r.phase, r.wasLive, r.stale = graced, true, true
 }
 
@@ -270,6 +270,7 @@ func (g *Guard) tellPostponed(ctx context.Context, r *request) {
 }
 
 func (r *request) hasSession() bool {
-	_, ok := r.session()
-	return ok
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.phase == live || r.phase == graced
 }

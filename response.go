@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -202,17 +203,17 @@ func (r *request) loggedInEver() bool {
 
 // cacheable reports whether a browser could show the response again after the
 // logout, from its cache or its back button: a page or JSON for which the
-// handler has said nothing else. A body of unknown type counts as a page.
+// handler has said nothing else. Without a Content-Type, a body counts as a page
+// unless it begins with something that net/http, which will look at more of it
+// than its first piece, can never take for one.
 func cacheable(h http.Header, body []byte, code int) bool {
 	if h.Get("Cache-Control") != "" || code == http.StatusNotModified {
 		return false
 	}
 	ct := h.Get("Content-Type")
 	if ct == "" {
-		if body == nil {
-			return true
-		}
-		ct = http.DetectContentType(body)
+		text := bytes.TrimLeft(body, "\t\n\f\r ")
+		return len(text) == 0 || text[0] == '<'
 	}
 	ct, _, _ = strings.Cut(strings.ToLower(ct), ";")
 	ct = strings.TrimSpace(ct)

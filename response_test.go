@@ -294,9 +294,10 @@ func TestPagesOfALoggedInUserAreNotStored(t *testing.T) {
 	pages := map[string]page{
 		"/html": {"text/html; charset=utf-8", "", "<p>"}, "/json": {"application/json", "", "{}"},
 		"/problem": {"application/problem+json", "", "{}"}, "/sniffed": {"", "", "<!doctype html><p>secret"},
+		"/template": {"", "", "\n  "}, "/text": {"", "", "plain"},
 		"/css": {"text/css", "", "p{}"}, "/own": {"text/html", "max-age=60", "<p>"},
 	}
-	want := map[string]string{"/html": "no-store", "/json": "no-store", "/problem": "no-store", "/sniffed": "no-store", "/css": "", "/own": "max-age=60"}
+	want := map[string]string{"/html": "no-store", "/json": "no-store", "/problem": "no-store", "/sniffed": "no-store", "/template": "no-store", "/text": "", "/css": "", "/own": "max-age=60"}
 	bubble(t, func(t *testing.T, a *app) {
 		for path, p := range pages {
 			a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -307,6 +308,7 @@ func TestPagesOfALoggedInUserAreNotStored(t *testing.T) {
 					w.Header().Set("Cache-Control", p.cacheControl)
 				}
 				_, _ = io.WriteString(w, p.body)
+				_, _ = io.WriteString(w, "<p>more") // net/http joins what is written in pieces
 			})
 		}
 		anonymous, alice := a.browser(), a.browser()

@@ -330,8 +330,11 @@ func (g *Guard) lostRotation(r *request, before tokenState, rec, now Record, err
 // renewIfDue gives the session a new token when the present one is old. What
 // goes wrong with it is no reason to refuse the request: the old token goes on.
 func (g *Guard) renewIfDue(ctx context.Context, r *request) {
+	if r.limits.Renew <= 0 {
+		return
+	}
 	rec, ok := r.session()
-	if !ok || r.isGraced() || r.isPassive() || r.limits.Renew <= 0 || time.Since(rec.TokenSince) < r.limits.Renew {
+	if !ok || r.isGraced() || r.isPassive() || time.Since(rec.TokenSince) < r.limits.Renew {
 		return
 	}
 	if g.health.failing(ComponentAudit) {

@@ -104,7 +104,7 @@ func (g *Guard) lookUp(ctx context.Context, r *request, key Key) (Record, []byte
 	for hop := 0; ; hop++ {
 		rec, b, found, err := g.fetch(ctx, key)
 		if err == nil {
-			rec, err = g.judge(ctx, r, rec, key)
+			err = g.judge(ctx, r, &rec, key)
 		}
 		if err != nil || rec.State != StateLive || found {
 			return rec, b, found, err
@@ -293,7 +293,7 @@ func (s *iterableStore) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	for token, b := range all {
 		rec, err := g.get(ctx, Key(token))
 		if err == nil {
-			rec, err = g.judge(ctx, nil, rec, Key(token))
+			err = g.judge(ctx, nil, &rec, Key(token))
 		}
 		if err != nil {
 			return nil, err
