@@ -321,6 +321,8 @@ func TestActivityIsStampedWithTheArrivalOfTheRequest(t *testing.T) {
 		require.Equal(t, stamp(start.Add(idle)), extend[0].str("idle_expires_old"))
 		<-done
 		require.Len(t, a.sink.events(t, scsguard.EventExtend), 1, "and not again at its end")
+		time.Sleep(time.Until(start.Add(5*time.Minute + idle)))
+		require.Equal(t, "401 idle", b.whoami(), "the limit counts from there, too")
 	})
 }
 
