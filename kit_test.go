@@ -303,3 +303,37 @@ func (b *browser) whoami() string {
 	}
 	return strings.TrimSpace(res.Body)
 }
+
+// pause mounts a handler that does something, waits to be released and does
+// something else: a request in flight.
+func (a *app) pause(path string, before, after func(http.ResponseWriter, *http.Request)) (entered, release chan struct{}) {
+	entered, release = make(chan struct{}), make(chan struct{})
+	a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if before != nil {
+			before(w, r)
+		}
+		close(entered)
+		<-release
+		if after != nil {
+			after(w, r)
+		}
+	})
+	return entered, release
+}
+
+// inFlight starts a request and returns when it is inside its handler.
+func (b *browser) inFlight(target string, entered chan struct{}) (answered chan answer) {
+	answered = make(chan answer, 1)
+	go func() { answered <- b.get(target) }()
+	<-entered
+	return answered
+}
+
+// storeKeys returns what the application's own store holds.
+func storeKeys(t testing.TB, sm *scs.SessionManager) map[string][]byte {
+	t.Helper()
+	inner := sm.Store.(interface{ Unwrap() scs.Store }).Unwrap()
+	all, err := inner.(scs.IterableStore).All()
+	require.NoError(t, err)
+	return all
+}

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
@@ -16,22 +15,6 @@ import (
 
 // What comes at the wrong moment: a write while the session ends, a write after
 // the grace of its token, a crash between an ending and its record in the trail.
-
-// meddlingStore does something just before data is written.
-type meddlingStore struct {
-	scs.Store
-	meddle func()
-}
-
-func (s *meddlingStore) Commit(token string, b []byte, expiry time.Time) error {
-	if f := s.meddle; f != nil {
-		s.meddle = nil
-		f()
-	}
-	return s.Store.Commit(token, b, expiry)
-}
-
-func (s *meddlingStore) All() (map[string][]byte, error) { return s.Store.(scs.IterableStore).All() }
 
 func TestDataThatIsWrittenWhileItsSessionEndsDoesNotStayBehind(t *testing.T) {
 	sm := newManager()
