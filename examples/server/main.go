@@ -59,10 +59,10 @@ func main() {
 }
 
 // The session cookie is Secure. Chromium, Firefox and curl send such a cookie
-// over plain HTTP to loopback addresses all the same. Safari did not before 2026.
+// over plain HTTP to loopback addresses all the same. Safari is known not to.
 const banner = `A demo, with the users alice, bob, carol and admin. The password of each is "demo".
 Open http://%s in Chromium or Firefox, or use curl.
-Older Safari needs HTTPS in front of the server: it drops Secure cookies that come over http://.
+Safari needs HTTPS in front of the server: it drops Secure cookies that come over http://.
 `
 
 // serve runs the application until ctx is done, and then lets it finish what it
