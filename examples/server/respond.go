@@ -74,7 +74,7 @@ func (a *app) problemOf(r *http.Request, err error) *problem {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &limit):
-		p := refuse(http.StatusConflict, "session_limit", fmt.Sprintf("You have %d sessions, which is as many as you may have. Choose one to end.", len(limit.Sessions)))
+		p := refuse(http.StatusConflict, "session_limit", fmt.Sprintf("You are logged in elsewhere as often as you may be (%d). Choose a session to end.", len(limit.Sessions)))
 		p.Sessions = infos(limit.Sessions)
 		return p.on("Too many sessions", limit.User)
 	case errors.Is(err, scsguard.ErrUnavailable), errors.Is(err, scsguard.ErrClosed):
