@@ -69,6 +69,7 @@ type place struct {
 	limit  Limit  // under which it was admitted
 	entry  *entry
 	from   Key     // the token that the login came with
+	claim  *claim  // until its login is settled
 	victim *Ending // marked by an admission that is not settled yet
 	by     string  // the session that marked it
 }
@@ -195,7 +196,7 @@ func (m *MemoryRegistry) Get(_ context.Context, key Key) (Record, error) {
 	}
 	e.shard.mu.RLock()
 	defer e.shard.mu.RUnlock()
-	if e.rec.State == StateReserved {
+	if e.rec.State == StateReserved || e.rec.State == StateUnknown {
 		return Record{}, nil
 	}
 	return e.rec, nil
@@ -231,8 +232,9 @@ func (m *MemoryRegistry) Touch(_ context.Context, key Key, act Activity) (Touche
 	if rec.State != StateLive || (!act.At.IsZero() && !rec.Active(act.At)) {
 		return Touched{}, nil
 	}
+	before, _ := rec.Due()
 	rec.apply(act)
-	if due, _ := rec.Due(); due.Before(e.node.at) {
+	if due, _ := rec.Due(); due.Before(before) && due.Before(e.node.at) && before.After(time.Now()) {
 		e.shard.queue.schedule(&e.node, due) // it was tightened
 	}
 	t := Touched{Live: true, Seq: rec.Seq}

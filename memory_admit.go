@@ -28,12 +28,13 @@ func (m *MemoryRegistry) Admit(_ context.Context, a Admission) (Admitted, error)
 			}
 		}
 	}
+	want := a.claim()
 	// Only now: a login that was abandoned has unmarked its victims.
 	var staying, leaving []*place
 	for _, p := range u.sorted() {
 		switch {
 		case p.victim != nil: // it makes room for another login already
-		case p.replacedBy(a), p.entry.rec.Session == a.End:
+		case want.names(p):
 			leaving = append(leaving, p)
 		default:
 			staying = append(staying, p)
@@ -66,7 +67,7 @@ func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out A
 	e.node.entry = e
 	e.rec.State, e.rec.Lease = StateReserved, now.Add(Lease)
 	if !m.create(e) {
-		out.Denied, out.Record = m.occupied(a.Record.Key, s)
+		out.Denied, out.Record = m.occupied(a.Record.Key, s, u.id)
 		return out
 	}
 	if !m.addExternal(e, a.AuthenticatedAt) {
@@ -74,33 +75,55 @@ func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out A
 		out.Denied = DeniedRevoked
 		return out
 	}
+	want := a.claim()
 	for _, p := range leaving {
-		ending := a.By
-		ending.Kind, ending.Reason = EventLogout, EndEvicted
-		switch {
-		case p.replacedBy(a):
-			ending.Reason = EndReplaced
-		case p.entry.rec.Session == a.End:
-			ending.Reason = EndUser
-		}
+		ending := want.endingFor(p)
 		p.victim, p.by = &ending, a.Record.Session
 	}
 	u.seq++
-	u.places[a.Record.Session] = &place{seq: u.seq, limit: a.Limit, entry: e, from: a.Browser}
+	u.places[a.Record.Session] = &place{seq: u.seq, limit: a.Limit, entry: e, from: a.Browser, claim: &want}
 	s.remember(u, now)
 	s.queue.schedule(&e.node, e.rec.Lease)
 	out.Record, out.Others = e.rec, records(staying)
 	return out
 }
 
-// replacedBy reports whether the place belongs to the browser that logs in.
-func (p *place) replacedBy(a Admission) bool {
-	return p.entry.rec.Session == a.Replaces || a.Browser != "" && p.from == a.Browser
+// claim is what a login asks for besides its own place.
+type claim struct {
+	replaces string
+	browser  Key
+	end      string
+	by       Ending
+}
+
+func (a Admission) claim() claim { return claim{a.Replaces, a.Browser, a.End, a.By} }
+
+// replacesAt reports whether the place belongs to the browser that logs in.
+func (c claim) replacesAt(p *place) bool {
+	return p.entry.rec.Session == c.replaces || c.browser != "" && p.from == c.browser
+}
+
+// names reports whether the place has to go whatever the limit is.
+func (c claim) names(p *place) bool { return c.replacesAt(p) || p.entry.rec.Session == c.end }
+
+// endingFor is how the session at a place ends for the login.
+func (c claim) endingFor(p *place) Ending {
+	ending := c.by
+	ending.Kind = EventLogout
+	switch {
+	case c.replacesAt(p):
+		ending.Reason = EndReplaced
+	case p.entry.rec.Session == c.end:
+		ending.Reason = EndUser
+	default:
+		ending.Reason = EndEvicted
+	}
+	return ending
 }
 
 // occupied says why nothing can be created under key.
-func (m *MemoryRegistry) occupied(key Key, s *userShard) (Denial, Record) {
-	if e := m.entry(key); e != nil && e.shard == s && e.rec.State == StateLive {
+func (m *MemoryRegistry) occupied(key Key, s *userShard, user string) (Denial, Record) {
+	if e := m.entry(key); e != nil && e.shard == s && e.rec.User == user && e.rec.State == StateLive {
 		return DeniedExists, e.rec
 	}
 	return DeniedRevoked, Record{}
@@ -121,6 +144,9 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 	defer s.mu.Unlock()
 	u := s.user(a.Record.User)
 	own := m.entry(a.Record.Key)
+	if own != nil && own.rec.Session != a.Record.Session {
+		own = nil // the key is another login's by now
+	}
 	if !commit {
 		m.giveBack(s, u, own, a.Record.Session)
 		return Settled{Record: a.Record}, nil
@@ -147,6 +173,13 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 			end(p, *p.victim)
 		}
 	}
+	if self := u.places[own.rec.Session]; self != nil && self.claim != nil {
+		for _, p := range u.sorted() { // another login had marked him first, and has failed
+			if p.seq < self.seq && self.claim.names(p) {
+				end(p, self.claim.endingFor(p))
+			}
+		}
+	}
 	for _, p := range u.beyond(own) {
 		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.rec.Session, Keep: own.keep}
 		if p.entry == own {
@@ -159,6 +192,7 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 		return out, nil
 	}
 	own.rec.State, own.rec.Lease, own.rec.Seq = StateLive, time.Time{}, a.Record.Seq
+	u.places[own.rec.Session].claim = nil
 	due, _ := own.rec.Due()
 	s.queue.schedule(&own.node, due)
 	u.last = LastLogin{Time: own.rec.Created, IP: own.rec.IP, UserAgent: own.rec.UserAgent}

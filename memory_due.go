@@ -92,7 +92,11 @@ func (m *MemoryRegistry) attend(s *userShard, e *entry, now time.Time) (Record, 
 		}
 	case StateReserved, StateDetached:
 	case StateEnded:
-		if rec.Confirmed || now.After(rec.Absolute.Add(e.retention)) {
+		if over := now.After(rec.Absolute.Add(e.retention)); rec.Confirmed || over {
+			if until := rec.Ending.At.Add(e.keep + TombstoneMargin); over && !rec.Confirmed && until.After(now) {
+				s.queue.schedule(&e.node, until) // nobody waits for the ending any more, but the key is not free yet
+				return Record{}, false
+			}
 			s.queue.remove(&e.node)
 			m.drop(e)
 			return Record{}, false

@@ -160,8 +160,8 @@ type Denial string
 // The reasons for a refusal. The zero Denial is an admission.
 const (
 	DeniedLimit   Denial = "limit"   // the user holds as many sessions as allowed
-	DeniedRevoked Denial = "revoked" // authenticated before the user's sessions were ended, or the key has a tombstone
-	DeniedExists  Denial = "exists"  // the key has a record already, which is returned
+	DeniedRevoked Denial = "revoked" // authenticated before the user's sessions were ended, or nothing can be created under the key
+	DeniedExists  Denial = "exists"  // the user has a live session under the key, which is returned
 )
 
 // Admitted is the answer to an [Admission].
@@ -216,7 +216,8 @@ type Activity struct {
 	TakeWarnings bool
 	// ResetRole returns to BaseRole.
 	ResetRole bool
-	// ForgetAuth makes the session one that was not recently authenticated.
+	// ForgetAuth makes the session one that was not recently authenticated: its
+	// AuthTime becomes the zero time.
 	ForgetAuth bool
 	// Fingerprint and Mismatch replace those of the record, if they are not empty.
 	Fingerprint string
