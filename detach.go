@@ -174,9 +174,12 @@ func (g *Guard) commitDetached(ctx context.Context, r *request, key Key, b []byt
 		r.close(next, true)
 		return true, nil
 	}
+	if old := r.dataKey(); old != "" && old != d.rec.Key && old != next.Key {
+		g.retire(ctx, r, old) // of the session that the login was merged into
+	}
 	r.set(next, next.Key)
 	r.mu.Lock()
-	r.rotated, r.deadline = true, next.Absolute
+	r.rotated, r.deadline = true, expiry
 	r.mu.Unlock()
 	return true, nil
 }

@@ -373,6 +373,7 @@ func (l *login) takeOver(ctx context.Context, rec Record) {
 
 // tokenState is what the session manager held before a change of token.
 type tokenState struct {
+	token    string
 	key      Key
 	deadline time.Time
 	status   scs.Status

@@ -50,6 +50,9 @@ type request struct {
 	// session really has, after a change of token that failed or in a grace. No
 	// browser is ever told a token whose key leads elsewhere.
 	swaps map[Key]Key
+	// tokens are those that the session manager has forgotten by such a change and
+	// the browser has not been told, by key.
+	tokens map[Key]string
 	// detached is the session whose token the application has deleted and whose
 	// fate the next commit decides.
 	detached  *detachment
@@ -273,4 +276,29 @@ func (r *request) hasSession() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.phase == live || r.phase == graced
+}
+
+// remember keeps a token that the session manager is about to forget, unless the
+// browser has it.
+func (r *request) remember(key Key, token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, swapped := r.swaps[key]; swapped || key == r.came {
+		return
+	}
+	if r.tokens == nil {
+		r.tokens = make(map[Key]string)
+	}
+	r.tokens[key] = token
+}
+
+// tokenOf returns the token that the browser has to be told in place of one of the
+// session manager, "" if it has it.
+func (r *request) tokenOf(key Key, token string) string {
+	if real := r.resolve(key); real != key {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.tokens[real]
+	}
+	return token
 }

@@ -49,7 +49,7 @@ func (g *Guard) saveStatus(ctx context.Context, r *request, w http.ResponseWrite
 	case err != nil:
 		return errors.Join(err, g.abort(ctx, r))
 	}
-	if key := g.storeKey(token); r.resolve(key) == key && !g.isStale(ctx, r, true) {
+	if token = r.tokenOf(g.storeKey(token), token); token != "" && !g.isStale(ctx, r, true) {
 		g.sm.WriteSessionCookie(ctx, w, token, expiry)
 	}
 	return err

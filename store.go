@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -144,6 +145,10 @@ func (g *Guard) findSuccessor(ctx context.Context, r *request, old Record, key K
 	return nil, false, nil
 }
 
+// errMergeElsewhere reports a merge into a session that is not the request's: whose
+// it is cannot be asked here.
+var errMergeElsewhere = errors.New("scsguard: MergeSession merges into the session of the request only, not into one of an Iterate")
+
 // findOther is a lookup within a request that has its session already: the
 // first half of MergeSession.
 func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, bool, error) {
@@ -158,6 +163,9 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 		}
 		return b, found, nil
 	case StateLive:
+		if !g.owns(r, ctx) {
+			return nil, false, errMergeElsewhere
+		}
 		own, loggedIn := r.session()
 		if fate := r.openFate(); fate != nil {
 			own, loggedIn = fate.rec, true

@@ -11,7 +11,7 @@ import (
 // context makes Commit of the session manager store the data and do nothing
 // else.
 func (g *Guard) changeToken(ctx context.Context, r *request, before *tokenState, rec *Record) (context.Context, error) {
-	*before = tokenState{key: g.storeKey(g.sm.Token(ctx)), deadline: g.sm.Deadline(ctx), status: g.sm.Status(ctx), mark: g.sm.GetString(ctx, markKey)}
+	*before = tokenState{token: g.sm.Token(ctx), key: g.storeKey(g.sm.Token(ctx)), deadline: g.sm.Deadline(ctx), status: g.sm.Status(ctx), mark: g.sm.GetString(ctx, markKey)}
 	vctx := g.withVerb(g.withRequest(ctx, r))
 	if err := g.sm.RenewToken(vctx); err != nil {
 		return vctx, err
@@ -37,7 +37,8 @@ func (g *Guard) takeValues(ctx context.Context) map[string]any {
 
 // restoreToken undoes changeToken after a failure. The session manager has no
 // way back to its old token, so the new one stands for the old one from now on
-// in this request, and no cookie is sent.
+// in this request. Should the browser not have the old one yet, because it is of
+// an earlier verb in the same request, its cookie is of that.
 func (g *Guard) restoreToken(ctx context.Context, r *request, before tokenState, key Key) {
 	if before.mark != "" {
 		g.sm.Put(ctx, markKey, before.mark)
@@ -45,16 +46,18 @@ func (g *Guard) restoreToken(ctx context.Context, r *request, before tokenState,
 		g.sm.Remove(ctx, markKey)
 	}
 	g.sm.SetDeadline(ctx, before.deadline)
-	if r.openFate() != nil {
-		return // the application had renewed the token itself; the commit goes on with the newer one
-	}
 	if before.key == "" {
-		// There was no session. The new token may serve an anonymous one, if the
-		// application puts something into it.
+		// There was no session. A newer token may serve an anonymous one, if the
+		// application puts something into it; the attempt's key has a tombstone, if
+		// it has come that far.
 		r.mu.Lock()
 		r.untouched = before.status == scs.Unmodified
 		r.mu.Unlock()
+		if vctx := g.withVerb(g.withRequest(ctx, r)); g.sm.RenewToken(vctx) == nil {
+			g.sm.SetDeadline(ctx, before.deadline)
+		}
 		return
 	}
+	r.remember(before.key, before.token)
 	r.swap(key, r.resolve(before.key))
 }
