@@ -22,8 +22,8 @@ func (g *Guard) Record(ctx context.Context, e Event) error {
 	if e.Kind == "" || isOwnKind(e.Kind) {
 		return fmt.Errorf("scsguard: %q cannot be the kind of an application's event; use a word of your own", e.Kind)
 	}
-	if g.closed.Load() {
-		return ErrClosed
+	if err := g.open(); err != nil {
+		return err
 	}
 	r, err := g.attach(ctx)
 	if err != nil && !errors.Is(err, ErrNoSession) {

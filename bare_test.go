@@ -252,3 +252,22 @@ func TestTheOptionalMethodsOfTheStoreStayVisible(t *testing.T) {
 		})
 	}
 }
+
+func TestOnABareLoadNothingIsGrantedUnderAManagerThatWasChanged(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		loggedIn := a.browser()
+		loggedIn.login(t, "bob")
+		a.sm.Store = a.guard.Store()
+		ctx, err := a.sm.Load(context.Background(), "")
+		require.NoError(t, err)
+		_, err = a.guard.Login(ctx, "alice")
+		require.ErrorContains(t, err, "SessionManager.Store was changed")
+		ctx, err = a.sm.Load(context.Background(), loggedIn.token())
+		require.NoError(t, err)
+		_, err = a.guard.Elevate(ctx, "admin")
+		require.ErrorContains(t, err, "SessionManager.Store was changed")
+		_, err = a.guard.Extend(ctx)
+		require.ErrorContains(t, err, "SessionManager.Store was changed")
+		require.NoError(t, a.guard.Logout(ctx), "what takes away works all the same")
+	})
+}

@@ -109,7 +109,7 @@ func (g *Guard) endMany(ctx context.Context, r *request, rev Revocation) (Revoke
 		g.afterEnd(ctx, r, rec)
 	}
 	if err == nil && revoked.Total > len(revoked.Ended) {
-		_, err = g.attendDue(context.WithoutCancel(ctx), false)
+		_, err = g.attendDue(context.WithoutCancel(ctx))
 	}
 	return revoked, err
 }

@@ -11,8 +11,8 @@ import (
 // extended. Errors: [ErrNotLoggedIn], [ErrUnavailable], [*EndedError] if the
 // session ended meanwhile.
 func (g *Guard) Extend(ctx context.Context) (Session, error) {
-	if g.closed.Load() {
-		return Session{}, ErrClosed
+	if err := g.open(); err != nil {
+		return Session{}, err
 	}
 	r, err := g.attach(ctx)
 	if err != nil {

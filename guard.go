@@ -149,15 +149,26 @@ func wait(ctx context.Context, f func()) {
 	}
 }
 
-// shutDown ends the sessions in memory. There may be more of them than the trail
-// can be given at once, and after this nobody comes to fetch the others.
+// shutDown ends the sessions in memory. There may be more endings than the trail
+// can be given at once, also of earlier, and after this nobody comes to fetch them.
 func (g *Guard) shutDown(ctx context.Context) error {
-	revoked, err := g.endMany(ctx, nil, Revocation{Everyone: true, Ending: Ending{Kind: EventLogout, Reason: EndShutdown}})
-	if err != nil || revoked.Total == len(revoked.Ended) {
+	if _, err := g.endMany(ctx, nil, Revocation{Everyone: true, Ending: Ending{Kind: EventLogout, Reason: EndShutdown}}); err != nil {
 		return err
 	}
-	_, err = g.attendDue(ctx, true)
-	return err
+	if err := g.trail.flush(ctx); err != nil { // what is under way is not to be written twice
+		return err
+	}
+	for i := range memoryShards {
+		for _, rec := range g.memory.unconfirmed(i) {
+			if g.trail.crowded() {
+				if err := g.trail.flush(ctx); err != nil {
+					return err
+				}
+			}
+			g.afterEnd(ctx, nil, rec)
+		}
+	}
+	return nil
 }
 
 // Store returns the session store that the application gave to the manager,
@@ -198,6 +209,15 @@ func (g *Guard) checkManager() error {
 	g.trail.post("", nil, e)
 	g.tell(context.Background(), e)
 	return nil
+}
+
+// open reports why nothing may be granted: the guard is closed, or the manager was
+// changed. Contexts of a bare Load come to the verbs past Protect, which asks, too.
+func (g *Guard) open() error {
+	if g.closed.Load() {
+		return ErrClosed
+	}
+	return g.checkManager()
 }
 
 // tell calls OnEvent.

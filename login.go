@@ -29,8 +29,8 @@ import (
 // what it was before. Without an error the session may have been replaced
 // already by a login in another tab, whose cookie the browser gets.
 func (g *Guard) Login(ctx context.Context, user string, opts ...LoginOption) (Session, error) {
-	if g.closed.Load() {
-		return Session{}, ErrClosed
+	if err := g.open(); err != nil {
+		return Session{}, err
 	}
 	if user == "" || len(user) > maxUserLen {
 		return Session{}, fmt.Errorf("scsguard: a user ID has 1 to %d bytes, this one %d; log in with an ID of your own that fits", maxUserLen, len(user))

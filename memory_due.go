@@ -80,6 +80,21 @@ func (m *MemoryRegistry) Due(_ context.Context, n int) ([]Record, error) {
 	return list, nil
 }
 
+// unconfirmed returns the records of one shard that have ended and whose ending is
+// not in the trail, whoever has the lease.
+func (m *MemoryRegistry) unconfirmed(shard int) []Record {
+	s := &m.users[shard]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var list []Record
+	for _, node := range s.queue {
+		if e := node.entry; e != nil && e.rec.State == StateEnded && !e.rec.Confirmed {
+			list = append(list, e.rec)
+		}
+	}
+	return list
+}
+
 // attend decides what an entry whose turn has come needs. The shard is locked,
 // and the entry's place in the queue changes in every case.
 func (m *MemoryRegistry) attend(s *userShard, e *entry, now time.Time) (Record, bool) {

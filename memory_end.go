@@ -117,7 +117,17 @@ func (m *MemoryRegistry) EndAll(_ context.Context, r Revocation) (Revoked, error
 	sweep := func(s *userShard, entries []*entry) {
 		now := time.Now()
 		for _, e := range entries {
-			if e.rec.Session == r.Except || !m.end(e, r.Ending, now) {
+			if e.rec.Session == r.Except {
+				continue
+			}
+			if overdue, over := e.rec.Overdue(now); over { // it was over before, and says so
+				overdue.Keep = r.Ending.Keep
+				if m.end(e, overdue, now) {
+					s.queue.schedule(&e.node, now)
+				}
+				continue
+			}
+			if !m.end(e, r.Ending, now) {
 				continue
 			}
 			out.Total++

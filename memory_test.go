@@ -222,6 +222,31 @@ func TestInMemoryARecordThatMakesNoSenseHoldsNoPlace(t *testing.T) {
 	}
 }
 
+// The third login was admitted because the second, which it replaces, makes room.
+// It counts on that room also when the second fails.
+func TestInMemoryAVictimIsHandedDownToTheLoginThatCountsOnItsPlace(t *testing.T) {
+	inMemory(t, func(t *testing.T, m memory) {
+		oldest := m.login("alice", "A")
+		second := m.admit("alice", "B", func(a *scsguard.Admission) {
+			a.Limit, a.Browser = scsguard.Limit{Max: 1, OnExceed: scsguard.EvictOldest}, "token"
+		})
+		third := m.admit("alice", "C", func(a *scsguard.Admission) {
+			a.Limit, a.Browser = scsguard.Limit{Max: 1, OnExceed: scsguard.Deny}, "token"
+		})
+		require.Empty(t, third.Denied)
+		_, err := m.Settle(context.Background(), second, false)
+		require.NoError(t, err)
+		require.Equal(t, scsguard.StateLive, m.state(oldest.Key), "until then")
+		settled, err := m.Settle(context.Background(), third, true)
+		require.NoError(t, err)
+		require.True(t, settled.Live)
+		require.Len(t, settled.Ended, 1)
+		require.Equal(t, "A", settled.Ended[0].Session)
+		require.Equal(t, scsguard.EndEvicted, settled.Ended[0].Ending.Reason)
+		require.Equal(t, "C", settled.Ended[0].Ending.Detail)
+	})
+}
+
 func TestInMemoryNoNewDeadlineBringsBackWhatIsOver(t *testing.T) {
 	inMemory(t, func(t *testing.T, m memory) {
 		rec := m.login("alice", "A", func(a *scsguard.Admission) { a.Record.Idle = absolute })

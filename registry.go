@@ -89,8 +89,9 @@ type Registry interface {
 	End(ctx context.Context, t Target, e Ending) (rec Record, ended bool, err error)
 
 	// EndAll ends all sessions that r names, logins in progress included, and
-	// refuses logins authenticated before the call. With an error it may have
-	// ended some, and says which.
+	// refuses logins authenticated before the call. What was overdue ends by what
+	// [Record.Overdue] says, is not counted, and Due hands it out. With an error it
+	// may have ended some, and says which.
 	EndAll(ctx context.Context, r Revocation) (Revoked, error)
 
 	// List returns the user's live sessions, oldest login first.

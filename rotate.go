@@ -198,8 +198,8 @@ func current(rec Record) Session {
 
 // own returns the session of the request for a verb that changes its token.
 func (g *Guard) own(ctx context.Context, r *request) (Record, error) {
-	if g.closed.Load() {
-		return Record{}, ErrClosed
+	if err := g.open(); err != nil {
+		return Record{}, err
 	}
 	if err := g.decideFate(ctx, r); err != nil {
 		return Record{}, err

@@ -17,7 +17,7 @@ const sweepBatch = 100
 // several may run at the same time, in several processes. An error says what
 // could not be done; the next sweep tries it again.
 func (g *Guard) Sweep(ctx context.Context) (int, error) {
-	n, err := g.attendDue(ctx, false)
+	n, err := g.attendDue(ctx)
 	return n, errors.Join(err, g.trail.flush(ctx))
 }
 
@@ -34,7 +34,7 @@ func (g *Guard) sweepEvery(ctx context.Context, every time.Duration) {
 			timer.Stop()
 			return
 		}
-		_, _ = g.attendDue(ctx, false) // health knows; the next round tries again
+		_, _ = g.attendDue(ctx) // health knows; the next round tries again
 		g.probe(ctx)
 	}
 }
@@ -53,18 +53,13 @@ func (g *Guard) probe(ctx context.Context) {
 
 // attendDue does what Due asks for until nothing is left. Where the trail has
 // enough to do it leaves the rest for later: what has ended is dead already, and
-// what is due is refused when it comes. With wait it waits for the trail instead.
-func (g *Guard) attendDue(ctx context.Context, wait bool) (int, error) {
+// what is due is refused when it comes.
+func (g *Guard) attendDue(ctx context.Context) (int, error) {
 	g.aliases.expire(time.Now())
 	ended, failed := 0, error(nil)
 	for ctx.Err() == nil && failed == nil {
 		if g.trail.crowded() {
-			if !wait {
-				return ended, nil
-			}
-			if err := g.trail.flush(ctx); err != nil {
-				return ended, err
-			}
+			return ended, nil
 		}
 		recs, err := call(g, ctx, ComponentRegistry, "due", func(ctx context.Context) ([]Record, error) {
 			return g.registry.Due(ctx, sweepBatch)

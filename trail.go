@@ -224,8 +224,11 @@ func (t *trail) append(lines [][]byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), t.limit)
+	// A sink of several has a moment to say which of them did not answer.
+	ctx, cancel := context.WithTimeout(context.Background(), t.limit-t.limit/10)
 	defer cancel()
+	patience := time.NewTimer(t.limit)
+	defer patience.Stop()
 	if t.hung != nil {
 		select {
 		case <-t.hung: // whatever it answered, its records were given up
@@ -246,7 +249,7 @@ func (t *trail) append(lines [][]byte) error {
 	select {
 	case err := <-answer:
 		return err
-	case <-ctx.Done():
+	case <-patience.C:
 		t.hung = answer
 		return fmt.Errorf("the sink did not answer within %v", t.limit)
 	}

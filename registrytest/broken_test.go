@@ -236,6 +236,7 @@ func caught() map[fault][]string {
 			"no login authenticated before EndAll lives, however close",
 			"a session that moves beside EndAll is dead under every key",
 		},
+		revokesTheOverdue:  {"what is overdue is no victim of EndAll but ends by its limit"},
 		returnsAll:         {"of many sessions EndAll returns a thousand, and Due the others at once"},
 		leasesTheRest:      {"of many sessions EndAll returns a thousand, and Due the others at once"},
 		losesBefore:        {"EndAll says since when logins of the user were refused"},

@@ -13,6 +13,7 @@ func endAllChecks() []check {
 		{name: "EndAll ends the sessions under an external ID, whoever has them", run: endAllOfExternal},
 		{name: "EndAll ends the sessions of everyone but for the exception", run: endAllOfEveryone},
 		{name: "of many sessions EndAll returns a thousand, and Due the others at once", run: endAllOfMany},
+		{name: "what is overdue is no victim of EndAll but ends by its limit", run: endAllOfTheOverdue},
 		{name: "EndAll says since when logins of the user were refused", run: endAllSaysBefore, long: true},
 	}
 }
@@ -112,6 +113,39 @@ func endAllOfMany(t *trial) {
 	}
 	if len(seen) != n {
 		t.failf("EndAll and Due together give %d of %d records", len(seen), n)
+	}
+}
+
+// endAllOfTheOverdue: a session that was over before is not one that the call
+// ended, and an auditor who counts would be told otherwise.
+func endAllOfTheOverdue(t *trial) {
+	for _, r := range []scsguard.Revocation{{User: "alice"}, {External: "sid"}, {Everyone: true}} {
+		alive := t.login("alice", noCap)
+		a := t.stale("alice")
+		a.Record.External = "sid"
+		over := t.complete(a).Record
+		want := 1
+		if r.External != "" {
+			want = 0
+		}
+		r.Ending = ending(scsguard.EndRevoked)
+		ended, total := t.endAll(r)
+		if total != want || len(ended) != want {
+			t.failf("EndAll counts %d sessions and returns %d, not the %d that were alive", total, len(ended), want)
+		}
+		due := t.due(10)
+		t.wantSessions("Due at once after EndAll", due, over)
+		t.wantEnded("Due", due[0], over, scsguard.EventTimeout, scsguard.EndIdle)
+		if at, _ := over.Due(); !near(due[0].Ending.Due, at) {
+			t.failf("the session was due at %v, not %v", at, due[0].Ending.Due)
+		}
+		t.confirm(due[0])
+		for _, rec := range ended {
+			t.confirm(rec)
+		}
+		if want == 0 {
+			t.ended(alive, scsguard.EndUser)
+		}
 	}
 }
 

@@ -143,6 +143,7 @@ const (
 	exceptsNobody        fault = "EndAll ends the exception, too"
 	listsBeforeNotBefore fault = "EndAll looks for sessions before it closes the door"
 	returnsAll           fault = "EndAll returns all records"
+	revokesTheOverdue    fault = "EndAll revokes what is overdue"
 	leasesTheRest        fault = "EndAll leases what it does not return"
 	losesBefore          fault = "does not say before when logins were refused"
 	beforeIsNow          fault = "says that logins were refused before now"

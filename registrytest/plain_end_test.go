@@ -170,7 +170,17 @@ func (p *plain) EndAll(_ context.Context, r scsguard.Revocation) (scsguard.Revok
 		}
 	}
 	for _, o := range list {
-		if o.Session == r.Except && !p.has(exceptsNobody) || !p.end(o, r.Ending, now) {
+		if o.Session == r.Except && !p.has(exceptsNobody) {
+			continue
+		}
+		if e, over := p.overdue(o, now); over && !p.has(revokesTheOverdue) {
+			e.Keep = r.Ending.Keep
+			if p.end(o, e, now) {
+				o.leased = time.Time{}
+			}
+			continue
+		}
+		if !p.end(o, r.Ending, now) {
 			continue
 		}
 		out.Total++
