@@ -461,17 +461,3 @@ func TestRecordKeepsTheGuardsKindsForTheGuard(t *testing.T) {
 		require.Equal(t, "failure", e.str("outcome"))
 	})
 }
-
-func TestHealthKnowsTheCookieThatWasMadeInsecure(t *testing.T) {
-	bubble(t, func(t *testing.T, a *app) {
-		b := a.browser()
-		b.login(t, "alice")
-		require.True(t, a.guard.Health().OK)
-		a.sm.Cookie.Secure = false
-		require.Equal(t, "alice", b.whoami(), "served, but reported")
-		b.whoami()
-		require.False(t, a.guard.Health().OK)
-		synctest.Wait()
-		require.Len(t, a.sink.events(t, scsguard.EventConfigChanged), 1, "once")
-	})
-}
