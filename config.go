@@ -96,7 +96,8 @@ type Config struct {
 	// for. Default 30 s; negative: never, the program calls [Guard.Sweep].
 	SweepEvery time.Duration
 
-	// CallTimeout limits each call of the registry, the store and the sink.
+	// CallTimeout limits each call of the registry, the store and the sink. A
+	// sink's context is done a tenth earlier, so that it can say what it waits for.
 	// Default 2 s, at most 2.5 s: half a [Lease].
 	CallTimeout time.Duration
 
