@@ -245,6 +245,11 @@ func (g *Guard) move(ctx context.Context, from Key, rot Rotation) (bool, Record,
 
 // destroyed ends a session that the application destroyed.
 func (g *Guard) destroyed(ctx context.Context, r *request, rec Record) error {
+	if r != nil {
+		r.mu.Lock()
+		r.left = true
+		r.mu.Unlock()
+	}
 	_, _, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Kind: EventLogout, Reason: EndDestroyed})
 	return err
 }

@@ -62,6 +62,7 @@ func (g *Guard) callEnd(ctx context.Context, t Target, e Ending) (Record, bool, 
 // afterEnd does what follows once a record is dead: its data goes, its ending is
 // handed to the trail, and the registry is told when it is there.
 func (g *Guard) afterEnd(ctx context.Context, r *request, rec Record) {
+	g.cuts.notify(rec.Session)
 	g.deleteData(ctx, rec.Key)
 	e := g.endingEvent(rec)
 	if g.trail.post(e.ID, func() { g.confirm(rec) }, e) {

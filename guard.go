@@ -45,6 +45,8 @@ type Guard struct {
 	closed      atomic.Bool
 	ended       chan struct{} // closed when Close returns endedErr
 	endedErr    error
+	cuts        cuts
+	life        context.Context // done when Close begins
 	stopSweep   context.CancelFunc
 	sweeping    sync.WaitGroup
 	hooks       sync.WaitGroup // OnEvent, where it could not be called at once
@@ -93,7 +95,7 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 		g.memory.guards.Add(1)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	g.stopSweep = stop
+	g.life, g.stopSweep = ctx, stop
 	if cfg.SweepEvery > 0 {
 		g.sweeping.Go(func() { g.sweepEvery(ctx, cfg.SweepEvery) })
 	}

@@ -69,20 +69,25 @@ func (g *Guard) End(ctx context.Context, session string, opts ...EndOption) erro
 	if o.user == "" {
 		o.user = own.User
 	}
+	if r == nil {
+		_, won, err := g.end(ctx, nil, Target{User: o.user, Session: session}, o.ending(EndUser))
+		return found(won, err)
+	}
+	defer g.tellPostponed(ctx, r)
+	r.turn.Lock()
+	defer r.turn.Unlock()
 	rec, won, err := g.end(ctx, r, Target{User: o.user, Session: session}, o.ending(EndUser))
-	if err != nil {
-		return err
+	if won && rec.Session == own.Session {
+		r.leave(rec)
 	}
-	if r != nil {
-		if won && rec.Session == own.Session {
-			r.close(rec, false)
-		}
-		g.tellPostponed(ctx, r)
-	}
-	if !won {
+	return found(won, err)
+}
+
+func found(won bool, err error) error {
+	if err == nil && !won {
 		return ErrNotFound
 	}
-	return nil
+	return err
 }
 
 // ender returns the request and its live session, the zero Record if it has
@@ -178,7 +183,30 @@ func (g *Guard) revokeWith(ctx context.Context, rev Revocation, opts []RevokeOpt
 // revoke ends many sessions and records the act itself, by whom and how many,
 // also if there were none: an account that is disabled may have no session.
 func (g *Guard) revoke(ctx context.Context, r *request, rev Revocation) (int, error) {
+	if r == nil {
+		revoked, err := g.endMany(ctx, nil, rev)
+		e := g.revocation(nil, rev, revoked, err)
+		g.trail.post("", nil, e)
+		g.tell(ctx, e)
+		return revoked.Total, err
+	}
+	defer g.tellPostponed(ctx, r)
+	r.turn.Lock()
+	defer r.turn.Unlock()
 	revoked, err := g.endMany(ctx, r, rev)
+	e := g.revocation(r, rev, revoked, err)
+	if own, ok := r.session(); ok {
+		e.detail("by_session", own.Session)
+		g.closeIfEnded(ctx, r, own)
+	}
+	r.proved(rev.User, revoked.Before)
+	g.trail.post("", nil, e)
+	r.postpone(e)
+	return revoked.Total, err
+}
+
+// revocation is the event of a call that ended many sessions.
+func (g *Guard) revocation(r *request, rev Revocation, revoked Revoked, err error) Event {
 	e := g.event(r, EventRevoke, Record{User: rev.User})
 	e.Actor, e.Reason = rev.Ending.Actor, rev.Ending.Detail
 	e.detail("count", strconv.Itoa(revoked.Total))
@@ -191,19 +219,7 @@ func (g *Guard) revoke(ctx context.Context, r *request, rev Revocation) (int, er
 	if err != nil {
 		e.Outcome = OutcomeFailure
 	}
-	if r != nil {
-		if own, ok := r.session(); ok {
-			e.detail("by_session", own.Session)
-			g.closeIfEnded(ctx, r, own)
-		}
-		r.proved(rev.User, revoked.Before)
-	}
-	g.trail.post("", nil, e)
-	if r != nil {
-		g.tellPostponed(ctx, r)
-	}
-	g.tell(ctx, e)
-	return revoked.Total, err
+	return e
 }
 
 // closeIfEnded makes the request anonymous if its session is among those that
@@ -214,7 +230,7 @@ func (g *Guard) closeIfEnded(ctx context.Context, r *request, own Record) {
 		rec, err = g.present(ctx, r, rec)
 	}
 	if err == nil && rec.State == StateEnded {
-		r.close(rec, false)
+		r.leave(rec)
 	}
 }
 

@@ -29,6 +29,8 @@ type MemoryRegistry struct {
 	mu        sync.Mutex                     // taken after a user shard's
 	externals map[string]map[*entry]struct{} // sessions by external ID
 	closed    map[string]time.Time           // when an external ID was ended
+
+	watchers watchers
 }
 
 // memoryRoot holds the namespaces of one registry.

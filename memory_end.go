@@ -23,6 +23,7 @@ func (m *MemoryRegistry) end(e *entry, ending Ending, now time.Time) bool {
 	rec.Seq++
 	e.keep = max(e.keep, ending.Keep)
 	e.shard.queue.schedule(&e.node, now.Add(Lease))
+	m.watchers.tell(*rec)
 	return true
 }
 

@@ -73,6 +73,8 @@ type request struct {
 	passive     bool      // does not count as activity
 	touched     bool      // its activity is recorded, or does not need to be
 	started     bool      // no cookie can be sent any more
+	left        bool      // it has ended its session itself
+	cut         *cut      // what ends it with its session
 	authUser    string    // who has ended his sessions in this request, and so
 	authAt      time.Time // counts as having proved who he is then, not at arrival
 	later       []Event   // for OnEvent, when no store method is running

@@ -107,7 +107,11 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.failed {
 		return nil, nil, errNotSent
 	}
-	return http.NewResponseController(w.w).Hijack()
+	conn, buffered, err := http.NewResponseController(w.w).Hijack()
+	if c := w.r.cutOff(); err == nil && c != nil {
+		conn = c.takeOver(conn)
+	}
+	return conn, buffered, err
 }
 
 // canHijack reports whether the connection below can be taken over. HTTP/2's
