@@ -34,7 +34,9 @@
 // on every request: a request in flight may write its data back, a deadline may
 // be moved, a token be renewed, and nothing that has ended comes back to life.
 // The guard stands around the session store and around the response, so no path
-// of the application gets past it, not even a hand-written Load.
+// of the application gets past it, not even a hand-written Load. What goes on for
+// longer than a request usually does, such as an event stream or a websocket,
+// stops with its session below [Guard.CutOff].
 //
 // A [MemoryRegistry] is enough for one process whose sessions may end with it.
 //

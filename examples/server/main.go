@@ -88,6 +88,7 @@ func serve(ctx context.Context, ln net.Listener, o options, log *slog.Logger) er
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 32 << 10,
 	}
+	srv.RegisterOnShutdown(func() { close(a.stopping) }) // streams would never end by themselves
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	select {

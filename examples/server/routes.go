@@ -20,10 +20,11 @@ type app struct {
 	bank      *bank
 	log       *slog.Logger
 	endpoints []string
+	stopping  chan struct{} // closed when the server shuts down
 }
 
 func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *slog.Logger) (*app, error) {
-	a := &app{sessions: sessions, users: newUsers(o.hashing), bank: newBank(demoUsers), log: log}
+	a := &app{sessions: sessions, users: newUsers(o.hashing), bank: newBank(demoUsers), log: log, stopping: make(chan struct{})}
 
 	// HttpOnly and SameSite=Lax are what scs does by itself.
 	sessions.Cookie.Name, sessions.Cookie.Secure = "__Host-session", true
@@ -81,6 +82,7 @@ func (a *app) routes() http.Handler {
 	admin("POST /admin/users/{user}/end-sessions", a.endUser)
 
 	public("GET /slow", a.slow)
+	add("GET /stream", a.guard.Protect(a.guard.RequireLogin(a.guard.CutOff(a.handle(a.stream)))))
 	add("GET /healthz", a.handle(a.healthz))
 	mux.Handle("GET /static/{file}", http.FileServerFS(files))
 	mux.Handle("/", a.handle(notHere(mux)))
