@@ -4,7 +4,7 @@
 MODULES := . bench cmd/scsguard examples internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants fuzz bench bench-smoke chromium
+.PHONY: test check race mutants tour fuzz bench bench-smoke chromium
 
 test: check chromium race bench-smoke mutants
 
@@ -28,6 +28,10 @@ bench-smoke:
 
 bench:
 	cd bench && go test -run '^$$' -bench . -count 6 ./...
+
+# Writes docs/tour.md anew; a test says when that is needed.
+tour:
+	TOUR=write go test -count=1 -run '^TestTheTourInTheDocs$$' ./examples/server
 
 # Half a minute for each fuzz target.
 fuzz:
