@@ -18,7 +18,7 @@ type cuts struct {
 
 // add begins to watch over a request.
 func (cs *cuts) add(g *Guard, r *request, rec Record, cancel context.CancelCauseFunc) *cut {
-	cs.once.Do(func() { g.startWatch() })
+	cs.once.Do(g.startWatch)
 	c := &cut{g: g, r: r, session: rec.Session, rec: rec, cancel: cancel, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	cs.mu.Lock()
 	if cs.sets == nil {
@@ -82,30 +82,21 @@ func (c *cut) look() {
 }
 
 // startWatch listens to the registry, if it can tell of endings, until the guard
-// is closed.
+// is closed. Until it does, the registry is asked.
 func (g *Guard) startWatch() {
-	w, ok := g.registry.(Watcher)
-	if !ok || g.closed.Load() {
-		return
+	if w, ok := g.registry.(Watcher); ok && !g.closed.Load() {
+		go g.watch(w)
 	}
-	g.cuts.watched.Store(true)
-	ready := make(chan struct{})
-	go g.watch(w, sync.OnceFunc(func() { close(ready) }))
-	<-ready // what ends from here on is told
 }
 
-func (g *Guard) watch(w Watcher, ready func()) {
-	defer ready()
+func (g *Guard) watch(w Watcher) {
 	for g.life.Err() == nil {
 		endings, err := w.Watch(g.life)
 		if err != nil {
-			g.cuts.watched.Store(false)
-			ready()
 			g.rest(cutRetry)
 			continue
 		}
 		g.cuts.watched.Store(true)
-		ready()
 		g.cuts.notifyAll() // some may have been missed before
 		for rec := range endings {
 			g.cuts.notify(rec.Session)
