@@ -1,12 +1,12 @@
-# make test runs everything that CI runs. The Go toolchain is all it needs;
-# Chromium, for one test of the example, is installed where that is possible.
+# make test runs everything that CI runs. The Go toolchain is all it needs; what a
+# few tests drive for real is installed where that is possible.
 
-MODULES := . bench cmd/scsguard examples internal/tools
+MODULES := . bench cmd/scsguard contract examples internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants tour fuzz bench bench-smoke chromium
+.PHONY: test check race mutants tour fuzz bench bench-smoke programs
 
-test: check chromium race bench-smoke mutants
+test: check programs race bench-smoke mutants
 
 # Formatting, vet and staticcheck, in every module.
 check:
@@ -38,9 +38,12 @@ fuzz:
 	@for f in $$(grep -ho 'func Fuzz[A-Za-z]*' *_test.go | cut -d' ' -f2); do \
 		go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s -fuzzminimizetime 10x . || exit 1; done
 
-# A test of the example drives a real browser.
-chromium:
-	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
+# Programs that some tests drive for real: a browser and a Redis server.
+programs:
+	@need=""; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || need="chromium"; \
+	command -v redis-server >/dev/null || need="$$need redis-server"; \
+	if [ -z "$$need" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		{ apt-get install -y -q --no-install-recommends chromium || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }; } >/dev/null; \
-	else echo "Chromium is missing, so one test will be skipped. Debian and Ubuntu: sudo apt-get install chromium"; fi
+		{ apt-get install -y -q --no-install-recommends $$need || { apt-get update -q && apt-get install -y -q --no-install-recommends $$need; }; } >/dev/null; \
+	else echo "Missing, so the tests that need it will be skipped: $$need. Debian and Ubuntu: sudo apt-get install $$need"; fi

@@ -271,3 +271,55 @@ func TestOnABareLoadNothingIsGrantedUnderAManagerThatWasChanged(t *testing.T) {
 		require.NoError(t, a.guard.Logout(ctx), "what takes away works all the same")
 	})
 }
+
+func TestOnABareLoadUseKeepsASessionFromItsIdleTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		b := a.browser()
+		b.login(t, "alice")
+		for range 6 {
+			time.Sleep(idle - time.Nanosecond)
+			ctx, err := a.sm.Load(context.Background(), b.token())
+			require.NoError(t, err)
+			_, ok := a.guard.Current(ctx)
+			require.True(t, ok)
+		}
+		synctest.Wait()
+		require.Len(t, a.sink.events(t, scsguard.EventExtend), 6)
+		time.Sleep(idle)
+		ctx, err := a.sm.Load(context.Background(), b.token())
+		require.NoError(t, err)
+		_, ok := a.guard.Current(ctx)
+		require.False(t, ok)
+	})
+}
+
+func TestOnABareLoadTwoSessionsOfOneUserBecomeOne(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		mine, other, bob := a.browser(), a.browser(), a.browser()
+		session := mine.login(t, "alice")
+		absorbed := other.login(t, "alice")
+		other.get("/put?k=cart&v=book")
+		bob.login(t, "bob")
+
+		ctx, err := a.sm.Load(context.Background(), mine.token())
+		require.NoError(t, err)
+		a.sm.Put(ctx, "own", "x")
+		require.NoError(t, a.sm.MergeSession(ctx, other.token()))
+		_, _, err = a.sm.Commit(ctx)
+		require.NoError(t, err)
+		require.Equal(t, "book", mine.get("/get?k=cart").Body)
+		require.Equal(t, "x", mine.get("/get?k=own").Body)
+		require.Equal(t, "401 replaced", other.whoami())
+		synctest.Wait()
+		require.Equal(t, "replaced", a.sink.endings(t)[absorbed+"/end"].str("reason"))
+		require.NotContains(t, a.sink.endings(t), session+"/end")
+
+		ctx, err = a.sm.Load(context.Background(), mine.token())
+		require.NoError(t, err)
+		require.NoError(t, a.sm.MergeSession(ctx, bob.token()))
+		_, _, err = a.sm.Commit(ctx)
+		require.ErrorIs(t, err, scsguard.ErrOtherUser)
+		require.Equal(t, "alice", mine.whoami())
+		require.Equal(t, "alice", mine.get("/get?k=user").Body)
+	})
+}

@@ -38,6 +38,10 @@
 // longer than a request usually does, such as an event stream or a websocket,
 // stops with its session below [Guard.CutOff].
 //
+// What scs stores stays what scs wrote, but for the names "__scsguard" and
+// "__scsguard.seen" among the session's keys. docs/differences.md lists whatever
+// else an application may notice.
+//
 // A [MemoryRegistry] is enough for one process whose sessions may end with it.
 //
 // # What is recorded

@@ -294,7 +294,7 @@ func TestTwoUsersNeverEndUpInOneSession(t *testing.T) {
 			ctx := a.load(bob.token())
 			require.NoError(t, a.sm.MergeSession(ctx, alice.token()))
 			_, _, err := a.sm.Commit(ctx)
-			require.NoError(t, err)
+			require.ErrorIs(t, err, scsguard.ErrOtherUser)
 			require.Equal(t, "bob", bob.whoami())
 			require.Equal(t, "bob", bob.get("/get?k=user").Body, "and not even alice's data got there")
 			requireAnonymous(t, alice, "her session was given up by the merge")

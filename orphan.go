@@ -75,14 +75,23 @@ func (g *Guard) commitOrphan(ctx context.Context, key Key, b []byte, expiry time
 	if !ok {
 		return false, nil
 	}
-	known, err := g.known(ctx, key)
-	if err == nil && !known {
-		_, _, err = g.renewed(ctx, nil, d, key, b, expiry)
-	}
-	if err != nil || known {
+	rec, _, found, err := g.fetch(ctx, key)
+	switch {
+	case err != nil:
+	case rec.State == StateLive && rec.User == d.rec.User: // two sessions of one user become one
+		_, _, err = g.end(ctx, nil, Target{Key: d.rec.Key}, Ending{Reason: EndReplaced})
+		return false, err
+	case rec.State == StateLive:
+		err = ErrOtherUser
+	case found || rec.State != StateUnknown:
 		// Merged into a session that was there before: its token may have been
 		// planted, and here nobody can give it a new one.
-		return true, errors.Join(err, g.destroyed(ctx, nil, d.rec))
+		return true, g.destroyed(ctx, nil, d.rec)
+	default:
+		_, _, err = g.renewed(ctx, nil, d, key, b, expiry)
 	}
-	return true, nil
+	if err != nil {
+		err = errors.Join(err, g.destroyed(ctx, nil, d.rec))
+	}
+	return true, err
 }

@@ -237,6 +237,24 @@ func (g *Guard) touchActivity(ctx context.Context, r *request) {
 	r.postpone(e)
 }
 
+// touchBare is touchActivity for a Load without a request.
+func (g *Guard) touchBare(ctx context.Context, rec Record) {
+	now := time.Now()
+	if now.Sub(rec.LastActivity) < g.touchEvery(g.cfg.Timeouts.Touch) {
+		return
+	}
+	touched, err := g.touch(ctx, rec.Key, Activity{At: now, Event: true})
+	if err != nil || !touched.Live {
+		return // what is not recorded ends the session early
+	}
+	old := rec
+	rec.Active(now)
+	rec.Seq = touched.Seq
+	e := g.extended(nil, rec, old, "activity")
+	g.trail.post("", nil, e)
+	g.tellLater(ctx, nil, e)
+}
+
 // touchOwn touches the session of the request, also if it got another token while
 // the request was under way. It returns the record that was touched, as it was.
 // An [*EndedError] says that the session is over, and the request has none.

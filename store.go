@@ -185,9 +185,10 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 }
 
 // findBare is a lookup without a request: a hand-written Load in a test, a job
-// or another transport. There is nobody to look at the data later, so it is
-// decoded here. What cannot be decoded, Load reports. Config.Policy is not
-// asked, since it may read the session that is only being loaded; verbs ask it.
+// or another transport. Whoever has a token uses the session, so it counts as
+// activity. There is nobody to look at the data later, so it is decoded here.
+// What cannot be decoded, Load reports. Config.Policy is not asked, since it may
+// read the session that is only being loaded; verbs ask it.
 func (g *Guard) findBare(ctx context.Context, key Key) ([]byte, bool, error) {
 	rec, b, found, err := g.lookUp(ctx, nil, key)
 	if err == nil && rec.State == StateLive && g.cfg.Policy == nil {
@@ -197,6 +198,7 @@ func (g *Guard) findBare(ctx context.Context, key Key) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	if rec.State == StateLive {
+		g.touchBare(ctx, rec)
 		return b, true, nil
 	}
 	deadline, values, err := g.sm.Codec.Decode(b)
