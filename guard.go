@@ -177,6 +177,11 @@ func (g *Guard) shutDown(ctx context.Context) error {
 // without the guard around it. What is read from it may be dead already.
 func (g *Guard) Store() scs.Store { return g.inner }
 
+// Registry returns the registry that the guard asks, in its namespace: for tests
+// and tools. Package registrytest says what its methods do. The trail learns only
+// of endings, and of those as soon as a sweep has found them.
+func (g *Guard) Registry() Registry { return g.registry }
+
 // checkManager reports whether the session manager is still as the guard needs
 // it. A change of the store or the idle timeout would let sessions live on
 // unguarded, so requests fail. A change of the cookie weakens only what is sent

@@ -17,10 +17,7 @@ import (
 type App struct {
 	// Guard is the application's guard. Required by Check.
 	Guard *scsguard.Guard
-	// Registry is what the guard has as Config.Registry; with a Config.Namespace,
-	// its part of that name. Required by Check. A guard that was given none has
-	// one in memory that nobody can get at: make it with
-	// scsguard.NewMemoryRegistry and give it to both.
+	// Registry is where sessions are made to time out. Default: Guard.Registry.
 	Registry scsguard.Registry
 	// Handler is what the application serves, Guard.Protect included. Required by
 	// Check.
@@ -72,15 +69,12 @@ func NewWith(tb testing.TB, sm *scs.SessionManager, change ...func(*scsguard.Con
 	for _, f := range change {
 		f(&cfg)
 	}
-	if cfg.Registry == nil {
-		cfg.Registry = scsguard.NewMemoryRegistry() // the guard would make one that nobody can get at
-	}
 	guard, err := scsguard.New(sm, cfg)
 	if err != nil {
 		tb.Fatalf("guardtest: no guard could be made: %v", err)
 		return &App{}
 	}
-	a := &App{Guard: guard, Sessions: sm, Registry: cfg.Registry.Namespace(cfg.Namespace)}
+	a := &App{Guard: guard, Sessions: sm, Registry: guard.Registry()}
 	a.Trail, _ = cfg.Audit.(*Sink)
 	tb.Cleanup(func() {
 		if a.Trail != nil {

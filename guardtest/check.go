@@ -42,7 +42,11 @@ func (a *App) Check(tb testing.TB, routes ...Route) {
 		tb.Fatalf("guardtest: %v", err)
 		return
 	}
-	c := &checker{app: a, tb: tb}
+	app := *a
+	if app.Registry == nil {
+		app.Registry = app.Guard.Registry()
+	}
+	c := &checker{app: &app, tb: tb}
 	for _, r := range routes {
 		c.route(r)
 		if c.stop != nil {
@@ -60,8 +64,6 @@ func (a *App) ready(routes []Route) error {
 	switch {
 	case a.Guard == nil:
 		return errors.New("App.Guard is nil; give the application's guard")
-	case a.Registry == nil:
-		return errors.New("App.Registry is nil, so no session can be made to time out; make one with scsguard.NewMemoryRegistry and give it to the guard's Config and to the App")
 	case a.Handler == nil:
 		return errors.New("App.Handler is nil; give what the application serves, Guard.Protect included")
 	case a.Login == nil:
@@ -108,7 +110,7 @@ func (c *checker) logIn() (login, error) {
 	answer := c.app.Login(b)
 	rec, err := c.session(b)
 	if err != nil {
-		return login{}, fmt.Errorf("the login answered %v, and no cookie of the browser leads to a live session (%w); is it the right user and password, is App.Registry the one of the guard's Config, and its part for Config.Namespace?", answer, err)
+		return login{}, fmt.Errorf("the login answered %v, and no cookie of the browser leads to a live session (%w); is it the right user and password, is App.Guard the guard of the handler, and App.Registry its own, or nil?", answer, err)
 	}
 	ctx, cancel := limited()
 	defer cancel()

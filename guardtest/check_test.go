@@ -162,7 +162,7 @@ func TestABrokenApplicationFails(t *testing.T) {
 		},
 		"a registry that is another": {
 			func(b *bank) { b.Registry = scsguard.NewMemoryRegistry() }, account, []string{""},
-			[]string{"the registry knows no session", "the one of the guard's Config"},
+			[]string{"the registry knows no session", "App.Guard the guard of the handler"},
 		},
 		"an empty route": {
 			func(*bank) {}, guardtest.Route{}, []string{""}, []string{"neither Target nor Request"},
@@ -250,10 +250,9 @@ func (b *bank) outside(pattern string, h http.Handler) {
 
 func TestCheckNeedsWhatItNeeds(t *testing.T) {
 	for word, take := range map[string]func(*guardtest.App){
-		"App.Guard":    func(a *guardtest.App) { a.Guard = nil },
-		"App.Registry": func(a *guardtest.App) { a.Registry = nil },
-		"App.Handler":  func(a *guardtest.App) { a.Handler = nil },
-		"App.Login":    func(a *guardtest.App) { a.Login = nil },
+		"App.Guard":   func(a *guardtest.App) { a.Guard = nil },
+		"App.Handler": func(a *guardtest.App) { a.Handler = nil },
+		"App.Login":   func(a *guardtest.App) { a.Login = nil },
 	} {
 		wantReport(t, reports(func(tb testing.TB) {
 			b := newBank(tb)

@@ -3,11 +3,10 @@
 // over.
 //
 //	func TestEveryRouteRefusesWhoseSessionIsOver(t *testing.T) {
-//		registry := scsguard.NewMemoryRegistry()
-//		handler, guard := newApplication(registry, guardtest.NewManager(), &guardtest.Sink{})
+//		handler, guard := newApplication(guardtest.NewManager(), &guardtest.Sink{})
 //		t.Cleanup(func() { guard.Close(context.Background()) })
 //
-//		app := guardtest.App{Guard: guard, Registry: registry, Handler: handler}
+//		app := guardtest.App{Guard: guard, Handler: handler}
 //		app.Login = guardtest.LoginForm("/login", "user", "alice", "password", "demo")
 //		app.Check(t, guardtest.Get("/account"), guardtest.Post("/transfer", "to", "bob"), guardtest.Public(guardtest.Get("/")))
 //	}

@@ -21,10 +21,9 @@ func (printer) Cleanup(func())                    {}
 func (printer) Errorf(format string, args ...any) { fmt.Println(excerpt(fmt.Sprintf(format, args...))) }
 func (printer) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
-// newApplication stands for yours: it makes its guard, with the registry it is
-// given, and its handler.
-func newApplication(registry scsguard.Registry) (http.Handler, *scsguard.Guard) {
-	guard, err := scsguard.New(guardtest.NewManager(), scsguard.Config{Registry: registry, Audit: scsguard.Discard()})
+// newApplication stands for yours: it makes its guard and its handler.
+func newApplication() (http.Handler, *scsguard.Guard) {
+	guard, err := scsguard.New(guardtest.NewManager(), scsguard.Config{Audit: scsguard.Discard()})
 	if err != nil {
 		panic(err)
 	}
@@ -43,11 +42,10 @@ func newApplication(registry scsguard.Registry) (http.Handler, *scsguard.Guard) 
 // Three lines prove that the routes refuse whoever comes with a session that is
 // over. Here one of them does not, since somebody has forgotten RequireLogin.
 func ExampleApp_Check() {
-	registry := scsguard.NewMemoryRegistry()
-	handler, guard := newApplication(registry)
+	handler, guard := newApplication()
 	defer guard.Close(context.Background())
 
-	app := guardtest.App{Guard: guard, Registry: registry, Handler: handler}
+	app := guardtest.App{Guard: guard, Handler: handler}
 	app.Login = guardtest.LoginForm("/login", "user", "alice", "password", "demo")
 	app.Check(t, guardtest.Get("/account"), guardtest.Get("/export"), guardtest.Public(guardtest.Get("/")))
 
@@ -71,7 +69,7 @@ func ExampleExpireIdle() {
 	alice := app.Browser(t)
 	alice.Get("/login")
 
-	session := guardtest.ExpireIdle(t, app.Registry, alice.Token()).Session
+	session := guardtest.ExpireIdle(t, app.Guard.Registry(), alice.Token()).Session
 	fmt.Println("the visitor is told:", alice.Get("/").Body)
 
 	guardtest.Flush(t, app.Guard)

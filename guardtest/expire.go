@@ -20,12 +20,11 @@ import (
 // and writes a timeout with the reason idle; until then its record is live, and
 // overdue.
 //
-// reg is the guard's Config.Registry; with a Config.Namespace, its part of that
-// name. Every registry will do that keeps its contract. token is what the browser
+// reg is Guard.Registry of the guard. Every registry will do that keeps its contract. token is what the browser
 // has: the cookie's value, [Browser.Token], or Token of the session manager.
 //
-// ExpireIdle returns the record, overdue, whose Session names the session in the
-// trail. It waits until the registry finds so, too: not at all, mostly; a
+// ExpireIdle returns the record, overdue, or ended by a sweep that was faster,
+// whose Session names the session in the trail. It waits until the registry finds so, too: not at all, mostly; a
 // millisecond for a session of this very moment, which in a testing/synctest
 // bubble is a millisecond of the bubble; up to a second where the registry has a
 // clock of its own. The test fails and
@@ -89,9 +88,11 @@ const apart = time.Second
 
 // overdue makes a live session pass a limit, and returns its record when it has.
 func overdue(ctx context.Context, reg scsguard.Registry, rec scsguard.Record, reason scsguard.EndReason) (scsguard.Record, error) {
-	for {
+	for asked := false; ; asked = true {
 		over, yes := rec.Overdue(time.Now())
 		switch {
+		case asked && rec.State == scsguard.StateEnded && rec.Ending.Reason == reason:
+			return rec, nil // a sweep was faster
 		case rec.State != scsguard.StateLive:
 			return rec, fmt.Errorf("the session %s is %v%s, not live; log in again", rec.Session, rec.State, because(rec))
 		case yes && over.Reason != reason:
@@ -172,14 +173,14 @@ func pause(ctx context.Context) error {
 	}
 }
 
-var errNobody = errors.New("the registry knows no session with this token; log in first, and give the registry of the guard's Config, with a Config.Namespace its part of that name")
+var errNobody = errors.New("the registry knows no session with this token; log in first, and give Guard.Registry of its guard")
 
 // find returns the record of a token. Whether the manager hashes its tokens is
 // not known here, so both keys are asked for.
 func find(ctx context.Context, reg scsguard.Registry, token string) (scsguard.Record, error) {
 	switch {
 	case reg == nil:
-		return scsguard.Record{}, errors.New("there is no registry; make one with scsguard.NewMemoryRegistry, give it to the guard as Config.Registry, and to this helper")
+		return scsguard.Record{}, errors.New("there is no registry; give Guard.Registry of the guard")
 	case token == "":
 		return scsguard.Record{}, errors.New("there is no token; log in first, and if the session cookie is not called " + DefaultCookie + ", set Browser.Cookie")
 	case !isToken(token):

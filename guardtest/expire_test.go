@@ -170,13 +170,13 @@ func TestAnExpiryThatCannotBeDoneFails(t *testing.T) {
 			"nobody logged in": {[]string{"there is no token", "log in first"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
 				expire(tb, b.Registry, b.Browser(tb).Token())
 			}},
-			"no registry": {[]string{"there is no registry", "NewMemoryRegistry"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
+			"no registry": {[]string{"there is no registry", "Guard.Registry"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
 				expire(tb, nil, alice.Token())
 			}},
 			"another registry": {[]string{"the registry knows no session"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
 				expire(tb, scsguard.NewMemoryRegistry(), alice.Token())
 			}},
-			"another namespace": {[]string{"Config.Namespace"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
+			"another namespace": {[]string{"Guard.Registry"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
 				expire(tb, b.Registry.Namespace("x"), alice.Token())
 			}},
 			"another token": {[]string{"the registry knows no session"}, func(tb testing.TB, b *bank, alice *guardtest.Browser) {
@@ -245,7 +245,7 @@ func TestAnExpiryWaitsForTheClockOfTheRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for behind, wait := range map[time.Duration]time.Duration{100 * time.Millisecond: 100 * time.Millisecond, time.Hour: time.Second} {
 			for _, expire := range expiries {
-				b := newBank(t)
+				b := newBank(t, func(c *scsguard.Config) { c.SweepEvery = -1 })
 				alice := b.Browser(t)
 				loginAlice(alice)
 				time.Sleep(time.Minute)
@@ -253,6 +253,19 @@ func TestAnExpiryWaitsForTheClockOfTheRegistry(t *testing.T) {
 				expire(t, &late{Registry: b.Registry, behind: behind}, alice.Token())
 				require.Equal(t, wait, time.Since(start))
 			}
+		}
+	})
+}
+
+func TestASweepThatIsFasterIsNoReasonToFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, expire := range expiries {
+			b := newBank(t, func(c *scsguard.Config) { c.SweepEvery = 10 * time.Millisecond })
+			alice := b.Browser(t)
+			loginAlice(alice)
+			time.Sleep(time.Minute)
+			rec := expire(t, &late{Registry: b.Registry, behind: time.Hour}, alice.Token())
+			require.Equal(t, scsguard.StateEnded, rec.State)
 		}
 	})
 }
