@@ -13,21 +13,25 @@ import (
 func TestTheReadmesCodeIsCompiled(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	examples, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
+	var examples string
+	for _, file := range []string{"example_test.go", "guardtest/example_test.go"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		examples += string(text)
+	}
 	blocks := strings.Split(string(readme), "```go\n")[1:]
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {
 		block, _, closed := strings.Cut(block, "\n```")
 		require.True(t, closed)
-		rest := string(examples)
+		rest := examples
 		for line := range strings.SplitSeq(block, "\n") {
 			line = strings.TrimSpace(line)
 			if line == "" || line == "..." {
 				continue
 			}
 			_, after, found := strings.Cut(rest, line)
-			require.True(t, found, "this line of the README is not in example_test.go, or in another order: %s", line)
+			require.True(t, found, "this line of the README is not in the examples, or in another order: %s", line)
 			rest = after
 		}
 	}
