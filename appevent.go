@@ -31,6 +31,9 @@ func (g *Guard) Record(ctx context.Context, e Event) error {
 	}
 	rec := Record{}
 	if r != nil {
+		if err := g.decide(ctx, r); err != nil {
+			return err
+		}
 		if own, ok := r.session(); ok {
 			own, touched, err := g.touchOwn(ctx, r, own, Activity{Event: true})
 			if err != nil {
@@ -65,7 +68,7 @@ func (g *Guard) LoginFailed(ctx context.Context, user, reason string) {
 	r := g.requestFrom(ctx)
 	e := g.event(r, EventLoginFailed, Record{User: user})
 	if r != nil { // he may be logged in, and have failed to prove it again
-		if own, ok := r.session(); ok && own.User == user {
+		if own, ok := g.whose(ctx, r); ok && own.User == user {
 			e.Session, e.TokenHash = own.Session, g.keyHash(own.Key)
 		}
 	}

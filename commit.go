@@ -148,7 +148,7 @@ func (g *Guard) commitLive(ctx context.Context, r *request, rec Record, b []byte
 	if err != nil || over {
 		return err
 	}
-	b, err = g.corrected(b, rec, r == nil, expiry)
+	b, err = g.corrected(b, rec, r == nil || !r.isMarked(), expiry)
 	if err != nil {
 		return err
 	}

@@ -34,11 +34,10 @@ func (g *Guard) deleteOwn(ctx context.Context, r *request, own Record) error {
 	// token that the session has. Which of the two it is can be seen as soon as scs
 	// lets go of its lock; until then, for as long as that takes, a destroyed
 	// session is still alive.
-	r.lateFates.Add(1)
-	go func() {
-		defer r.lateFates.Done()
+	r.findOut(func() {
 		if g.sm.GetString(ctx, markKey) == "" {
 			_ = g.destroyed(ctx, r, own) // retried by end
+			r.close(own, true)
 			return
 		}
 		r.swap(g.storeKey(g.sm.Token(ctx)), own.Key)
@@ -49,7 +48,7 @@ func (g *Guard) deleteOwn(ctx context.Context, r *request, own Record) error {
 		}
 		g.trail.post("", nil, e)
 		r.postpone(e)
-	}()
+	})
 	return nil
 }
 
@@ -73,7 +72,10 @@ func (g *Guard) detach(ctx context.Context, r *request, rec Record) (moved bool,
 	r.phase = anonymous
 	r.keepAway = time.AfterFunc(Lease/2, func() { g.extendLease(r, detached) })
 	r.mu.Unlock()
-	return false, g.remove(ctx, rec.Key)
+	// Whatever becomes of the session, nobody is served by this data any more. That
+	// it cannot be deleted now is no reason to fail, and to have ended the session.
+	g.deleteData(ctx, rec.Key)
+	return false, nil
 }
 
 // id names the request to the registry.
@@ -158,6 +160,9 @@ func (g *Guard) commitDetached(ctx context.Context, r *request, key Key, b []byt
 	}
 	if !g.goesOn(r, d, g.markIn(b)) || key == d.rec.Key {
 		r.takeDetached()
+		if key == d.rec.Key {
+			r.hush() // nothing is stored, so no cookie may lead there
+		}
 		return key == d.rec.Key, g.destroyed(ctx, r, d.rec)
 	}
 	if key == r.dataKey() {
@@ -180,6 +185,7 @@ func (g *Guard) commitDetached(ctx context.Context, r *request, key Key, b []byt
 	r.set(next, next.Key)
 	r.mu.Lock()
 	r.rotated, r.deadline = true, expiry
+	r.stale = false // nobody else has this token, whatever became of the one it came with
 	r.mu.Unlock()
 	return true, nil
 }

@@ -16,7 +16,7 @@ const cookieTravel = 10 * time.Second
 // replacedSince reports whether the token gave way to another one in the same
 // browser after t: by a login, a rotation, or a renewal that is under way.
 func (r *Record) replacedSince(t time.Time) bool {
-	return r.State == StateDetached || r.State == StateMoved && r.MovedAt.After(t) ||
+	return r.State == StateDetached || r.State == StateMoved && (r.MovedAt.After(t) || r.ReplacedAt.After(t)) ||
 		r.State == StateEnded && (r.ReplacedAt.After(t) || r.Ending.Reason == EndReplaced && r.Ending.At.After(t))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -90,7 +91,7 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	if l.had && l.prior.User != l.user {
+	if l.had && l.prior.User != l.user || !l.had && g.isOfOther(r, l.before.mark, l.user) {
 		l.taken = g.takeValues(ctx)
 	}
 	adm, err := l.admit(ctx)
@@ -120,7 +121,7 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	if !settled.Live {
 		return l.stillborn(ctx, settled.Record)
 	}
-	l.takeOver(ctx, settled.Record)
+	l.takeOver(ctx, settled)
 	s := settled.Record.public()
 	s.Current, s.LastLogin, s.Others = true, adm.LastLogin, publicSessions(adm.Others, "")
 	return s, nil
@@ -331,25 +332,36 @@ func (g *Guard) settle(ctx context.Context, adm Admitted, commit bool) (Settled,
 func (l *login) stillborn(ctx context.Context, rec Record) (Session, error) {
 	g, r := l.g, l.r
 	g.deleteData(ctx, l.rec.Key)
+	refusal := error(endedError(rec))
+	if reason := rec.Ending.Reason; reason == EndRevoked || reason == EndAdmin {
+		refusal = ErrRevoked
+	}
+	if l.had && rec.Ending.Reason != EndReplaced {
+		// Whoever was logged in before, another user perhaps, goes on.
+		if prior, err := g.judged(ctx, r, l.prior.Key); err == nil && prior.State == StateLive {
+			l.undo(ctx)
+			return Session{}, refusal
+		}
+	}
 	if l.had {
 		_, _, _ = g.end(ctx, r, Target{Key: l.prior.Key}, Ending{Reason: EndReplaced, Detail: l.rec.Session}) // retried by end
 	}
+	r.mu.Lock()
+	r.wasLive = true // the session data carries the mark of a login, and must not be stored
+	r.mu.Unlock()
 	r.close(rec, true)
-	switch rec.Ending.Reason {
-	case EndReplaced:
+	if rec.Ending.Reason == EndReplaced {
 		// Another tab of the same browser was a moment later, and the browser gets
 		// its cookie. For this visitor nothing went wrong.
 		return rec.public(), nil
-	case EndRevoked, EndAdmin:
-		return Session{}, ErrRevoked
 	}
-	return Session{}, endedError(rec)
+	return Session{}, refusal
 }
 
 // takeOver makes the session the request's own and ends what the browser had
 // before.
-func (l *login) takeOver(ctx context.Context, rec Record) {
-	g, r := l.g, l.r
+func (l *login) takeOver(ctx context.Context, settled Settled) {
+	g, r, rec := l.g, l.r, settled.Record
 	old := r.dataKey()
 	r.takeDetached()
 	r.set(rec, rec.Key)
@@ -361,8 +373,10 @@ func (l *login) takeOver(ctx context.Context, rec Record) {
 	if l.had && l.prior.User != l.user {
 		_, _, _ = g.end(ctx, r, Target{Key: l.prior.Key}, Ending{Reason: EndReplaced, Detail: rec.Session}) // retried by end
 	}
+	// A session that had ended before does not know yet that it gave way to a login.
+	replaced := l.had && (l.prior.User != l.user || slices.ContainsFunc(settled.Ended, func(rec Record) bool { return rec.Session == l.prior.Session }))
 	for _, key := range []Key{came, old} {
-		if key != "" && key != rec.Key && (!l.had || key != l.prior.Key) {
+		if key != "" && key != rec.Key && (!replaced || key != l.prior.Key) {
 			g.retire(ctx, r, key)
 		}
 		if came == old {

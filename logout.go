@@ -78,6 +78,7 @@ func (g *Guard) End(ctx context.Context, session string, opts ...EndOption) erro
 	defer r.turn.Unlock()
 	rec, won, err := g.end(ctx, r, Target{User: o.user, Session: session}, o.ending(EndUser))
 	if won && rec.Session == own.Session {
+		r.takeDetached()
 		r.leave(rec)
 	}
 	return found(won, err)
@@ -100,7 +101,7 @@ func (g *Guard) ender(ctx context.Context, needed bool) (*request, Record, error
 		}
 		return nil, Record{}, nil
 	}
-	rec, ok := r.session()
+	rec, ok := g.whose(ctx, r)
 	switch {
 	case ok:
 		return r, rec, nil
@@ -195,9 +196,9 @@ func (g *Guard) revoke(ctx context.Context, r *request, rev Revocation) (int, er
 	defer r.turn.Unlock()
 	revoked, err := g.endMany(ctx, r, rev)
 	e := g.revocation(r, rev, revoked, err)
-	if own, ok := r.session(); ok {
+	if own, ok := g.whose(ctx, r); ok {
 		e.detail("by_session", own.Session)
-		g.closeIfEnded(ctx, r, own)
+		g.closeIfEnded(ctx, r, own, revoked.Ended)
 	}
 	r.proved(rev.User, revoked.Before)
 	g.trail.post("", nil, e)
@@ -224,12 +225,20 @@ func (g *Guard) revocation(r *request, rev Revocation, revoked Revoked, err erro
 
 // closeIfEnded makes the request anonymous if its session is among those that
 // were ended.
-func (g *Guard) closeIfEnded(ctx context.Context, r *request, own Record) {
+func (g *Guard) closeIfEnded(ctx context.Context, r *request, own Record, among []Record) {
+	for _, rec := range among { // no need to ask, and the answer could fail to come
+		if rec.Session == own.Session {
+			r.takeDetached()
+			r.leave(rec)
+			return
+		}
+	}
 	rec, err := g.judged(ctx, r, own.Key)
 	if err == nil {
 		rec, err = g.present(ctx, r, rec)
 	}
 	if err == nil && rec.State == StateEnded {
+		r.takeDetached()
 		r.leave(rec)
 	}
 }

@@ -52,6 +52,9 @@ func (m *MemoryRegistry) End(_ context.Context, t Target, ending Ending) (Record
 	if t.Exact && e.rec.State != StateLive {
 		return e.rec, false, nil
 	}
+	if e.rec.State == StateMoved && ending.Reason == EndReplaced {
+		e.rec.ReplacedAt = ending.At
+	}
 	e = m.present(e)
 	now := time.Now()
 	if t.IfDue {

@@ -228,7 +228,7 @@ func (g *Guard) touchLater(ctx context.Context, r *request) (stop func()) {
 // After a panic, or a session that could not be encoded, the browser has not been
 // told of a token it was to get, so the session is of no use to anybody.
 func (g *Guard) cleanUp(ctx context.Context, r *request) {
-	r.lateFates.Wait()
+	r.await()
 	_ = g.settleFate(ctx, r) // retried by end
 	r.mu.Lock()
 	rec, untold := r.rec, (r.undelivered || r.rotated) && r.phase == live

@@ -94,6 +94,11 @@ func (o *oracle) call(run *oracleRun, c oracleCall, w http.ResponseWriter, ctx c
 		}
 		return s.ID, err
 	case "Logout":
+		if s, ok := g.Current(ctx); ok {
+			o.mu.Lock()
+			o.over[s.ID] = true
+			o.mu.Unlock()
+		}
 		return "", g.Logout(ctx)
 	case "Elevate":
 		return "", second(g.Elevate(ctx, "admin"))

@@ -44,7 +44,7 @@ func (o *oracle) after(run *oracleRun) {
 		o.must(now.user == "" || now.user == run.first || now.user == run.want || !run.known, "logged in by a failed response: %q", now.user)
 		return
 	}
-	if !run.known || run.broken && now.session != "" && (now.session == run.begun || run.late) {
+	if !run.known || run.broken && now.session != "" && (now.session == run.begun || run.late || o.over[now.session]) {
 		return // an ending that failed is being repeated
 	}
 	o.must(now.user == run.want, "the browser is not who it should be: %q, not %q", now.user, run.want)
@@ -117,8 +117,10 @@ func (o *oracle) check(rest bool) {
 		}
 		o.must(!s.AbsoluteExpires.After(limit) && now.Before(s.Expires()), "a deadline moved later, or is over: %s until %v, not %v", o.name(id), s.AbsoluteExpires, limit)
 		o.deadlines[id] = s.AbsoluteExpires
-		if s.AbsoluteExpires.After(o.latest[id]) {
-			o.latest[id] = s.AbsoluteExpires
+		for _, t := range []time.Time{s.AbsoluteExpires, s.Created.Add(oracleAbsolute)} {
+			if t.After(o.latest[id]) {
+				o.latest[id] = t
+			}
 		}
 	}
 	for user, n := range count {
@@ -130,6 +132,7 @@ func (o *oracle) check(rest bool) {
 	}
 	for id, s := range o.sessions {
 		_, alive := living[id]
+		o.must(!alive || !o.over[id], "alive after a logout: %s of %s", o.name(id), s.user)
 		o.must(s.login != "" || s.failed || s.reason == "", "an ending without a login: %s of %s: %s", o.name(id), s.user, s.reason)
 		if s.login != "" && !o.retracted[s.login] {
 			o.must(alive == (s.reason == ""), "not exactly one of alive and ended: %s of %s: alive %v, ending %q", o.name(id), s.user, alive, s.reason)

@@ -75,6 +75,7 @@ type oracle struct {
 	tokens    map[string]bool           // every one that a browser was given
 	untold    map[string]bool           // every one that a handler saw
 	where     map[string]map[int]bool   // the browsers a session was in
+	over      map[string]bool           // sessions that logged out
 	deadlines map[string]time.Time      // by session: the latest that is right
 	latest    map[string]time.Time      // by session: the latest deadline it ever had
 	lines     int                       // of the trail, read so far
@@ -98,13 +99,14 @@ type oracleRun struct {
 	calls   []oracleCall
 	resume  chan struct{}
 
-	came   string // the token it came with
-	fresh  bool   // it came without one, or with one that no record is kept of
-	begun  string // the session with which it began
-	first  string // whose that is
-	was    string // who was logged in last
-	logins int
-	merged bool // a login was merged into it
+	came    string // the token it came with
+	fresh   bool   // it came without one, or with one that no record is kept of
+	begun   string // the session with which it began
+	first   string // whose that is
+	was     string // who was logged in last
+	arrived time.Time
+	logins  int
+	merged  bool // a login was merged into it
 
 	tabs    bool         // something else went on in between
 	twins   []*oracleRun // of the same browser at the same time
@@ -132,7 +134,8 @@ func playStory(t *testing.T, setup oracleSetup, story []oracleStep) *oracle {
 	sm.HashTokenInStore = setup.hashed
 	o := &oracle{
 		setup: setup, runs: make(map[string]*oracleRun), tokens: make(map[string]bool), sessions: make(map[string]*oracleSession),
-		deadlines: make(map[string]time.Time), latest: make(map[string]time.Time), untold: make(map[string]bool), where: make(map[string]map[int]bool), retracted: make(map[string]bool), endings: make(map[string]string),
+		deadlines: make(map[string]time.Time), latest: make(map[string]time.Time), untold: make(map[string]bool), where: make(map[string]map[int]bool),
+		retracted: make(map[string]bool), endings: make(map[string]string), over: make(map[string]bool),
 		s: &steps{once: make(map[string]func()), calls: make(map[string]int)},
 	}
 	o.inner = memstore.NewWithCleanupInterval(0)
@@ -257,6 +260,12 @@ func (run *oracleRun) twin(other *oracleRun) {
 	}
 }
 
+// slow reports whether a request took so long to answer that another one came with
+// the old token, and could not know of the new one any more.
+func (run *oracleRun) slow(other *oracleRun) bool {
+	return other.first == "" && other.arrived.Sub(run.arrived) >= 10*time.Second
+}
+
 // in notes that a session was in a browser.
 func (o *oracle) in(session string, browser int) {
 	o.mu.Lock()
@@ -276,7 +285,7 @@ func (o *oracle) isStray(id string) bool {
 		}
 		for _, other := range run.twins {
 			if run.logins > 0 && other.logins > 0 || run.fresh || other.fresh || run.merged || other.merged ||
-				run.came != other.came && (run.first == "" || other.first == "") {
+				run.came != other.came && (run.first == "" || other.first == "") || run.slow(other) || other.slow(run) || run.broken || other.broken {
 				return true
 			}
 		}
@@ -330,6 +339,7 @@ func (o *oracle) serve(run *oracleRun) {
 	b := o.browsers[run.browser]
 	w := httptest.NewRecorder()
 	run.answer = w
+	run.arrived = time.Now()
 	run.came, run.fresh = b.token(), b.token() == ""
 	func() {
 		defer func() {

@@ -63,7 +63,8 @@ func (g *Guard) detachBare(ctx context.Context, rec Record) error {
 	if ok {
 		g.orphans.put(g.mark(rec.Session), detachment{detached, time.Now()})
 	}
-	return g.remove(ctx, rec.Key)
+	g.deleteData(ctx, rec.Key)
+	return nil
 }
 
 // commitOrphan is commitDetached on a context without a request.

@@ -137,8 +137,8 @@ type Record struct {
 	Ending    Ending
 	Confirmed bool
 
-	// ReplacedAt is when a login took over from this token, in the same browser,
-	// if the session had ended before or there was none.
+	// ReplacedAt is when a login took over from this token, in the same browser, if
+	// the session had moved on or ended before, or there was none.
 	ReplacedAt time.Time
 
 	// Extra is kept and handed back unchanged: room for what later versions

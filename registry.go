@@ -84,8 +84,8 @@ type Registry interface {
 	// is true for exactly one caller. A key that is unknown gets a tombstone, so
 	// that nothing can be created under it later; with t.Session that is the ending
 	// of a session which lost its record, to be confirmed like any other. With the
-	// reason EndReplaced, a key that is unknown or has ended is left with e.At as
-	// its ReplacedAt. IfDue and Exact leave an unknown key alone.
+	// reason EndReplaced, a key that is unknown, has moved or has ended is left with
+	// e.At as its ReplacedAt. IfDue and Exact leave an unknown key alone.
 	End(ctx context.Context, t Target, e Ending) (rec Record, ended bool, err error)
 
 	// EndAll ends all sessions that r names, logins in progress included, and

@@ -55,12 +55,13 @@ type request struct {
 	tokens map[Key]string
 	// detached is the session whose token the application has deleted and whose
 	// fate the next commit decides.
-	detached  *detachment
-	owner     string         // the request's name in the registry, if it needed one
-	keepAway  *time.Timer    // renews the lease of detached
-	merging   Key            // what MergeSession has read and not deleted yet
-	absorbed  string         // the mark of the last session that was merged into this one
-	lateFates sync.WaitGroup // goroutines that find out what a late deletion was
+	detached *detachment
+	owner    string        // the request's name in the registry, if it needed one
+	keepAway *time.Timer   // renews the lease of detached
+	merging  Key           // what MergeSession has read and not deleted yet
+	absorbed string        // the mark of the last session that was merged into this one
+	marked   bool          // the data that is being committed carries the session's mark
+	late     chan struct{} // closed when it is known what the last late deletion was
 	// stale says that the browser may have a newer cookie than this request's, or
 	// that its session ended meanwhile: the response neither sets nor clears it.
 	stale bool
@@ -139,6 +140,7 @@ func (g *Guard) attach(ctx context.Context) (*request, error) {
 		return nil, ErrNoSession
 	}
 	if r := g.requestFrom(ctx); r != nil && g.owns(r, ctx) {
+		r.await()
 		return r, nil
 	}
 	r := &request{arrived: time.Now(), limits: g.cfg.Timeouts}
@@ -272,6 +274,34 @@ func (g *Guard) tellPostponed(ctx context.Context, r *request) {
 	r.later = nil
 	r.mu.Unlock()
 	g.tell(ctx, events...)
+}
+
+// findOut runs find as soon as it can: a goroutine that finds out what a late
+// deletion was. They run one after the other.
+func (r *request) findOut(find func()) {
+	known := make(chan struct{})
+	r.mu.Lock()
+	before := r.late
+	r.late = known
+	r.mu.Unlock()
+	go func() {
+		defer close(known)
+		if before != nil {
+			<-before
+		}
+		find()
+	}()
+}
+
+// await waits until it is known what all late deletions were. Not within a method
+// of the session manager: it has the lock that this waits for.
+func (r *request) await() {
+	r.mu.Lock()
+	late := r.late
+	r.mu.Unlock()
+	if late != nil {
+		<-late
+	}
 }
 
 func (r *request) hasSession() bool {

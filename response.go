@@ -82,7 +82,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrNotSupported
 	}
 	if !w.begun {
-		w.r.lateFates.Wait()
+		w.r.await()
 		ctx := w.req.Context()
 		if _, undelivered := w.r.waiting(); undelivered {
 			w.begun = true
@@ -152,7 +152,7 @@ func (w *response) begin(body []byte, code int) bool {
 
 // finish saves what has not been saved when the handler returns.
 func (w *response) finish() {
-	w.r.lateFates.Wait()
+	w.r.await()
 	if !w.begun {
 		w.begin(nil, http.StatusOK)
 		return

@@ -241,6 +241,13 @@ func (g *Guard) decideFate(ctx context.Context, r *request) error {
 	return err
 }
 
+// decide is decideFate for a verb that does not change the session.
+func (g *Guard) decide(ctx context.Context, r *request) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	return g.decideFate(ctx, r)
+}
+
 // rotate gives a session a new token. Its data is stored under the new key
 // first, then the events are durable, then the record moves: at every moment
 // the session has exactly one token that works, and a crash leaves one.
@@ -248,8 +255,11 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 	if rot.Absolute.IsZero() {
 		var over bool
 		var err error
-		if rec, over, err = g.applyDeadline(ctx, r, rec, g.sm.Deadline(ctx)); err != nil || over {
-			return rec, errors.Join(err, endedError(rec))
+		switch rec, over, err = g.applyDeadline(ctx, r, rec, g.sm.Deadline(ctx)); {
+		case err != nil:
+			return rec, err
+		case over:
+			return rec, endedError(rec)
 		}
 	}
 	next := rec

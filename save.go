@@ -14,7 +14,7 @@ import (
 // save commits the session and writes the cookie into the header of w. It runs
 // once per request, before the first byte of the response.
 func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) error {
-	r.lateFates.Wait()
+	r.await()
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	g.touchActivity(ctx, r)
@@ -145,7 +145,9 @@ func (g *Guard) commit(ctx context.Context, r *request) (token string, expiry ti
 	if err != nil {
 		return "", time.Time{}, err
 	}
+	r.setMarked(true)
 	token, expiry, err = g.sm.Commit(ctx)
+	r.setMarked(false)
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -162,6 +164,20 @@ func (g *Guard) commit(ctx context.Context, r *request) (token string, expiry ti
 		}
 	}
 	return token, expiry, nil
+}
+
+func (r *request) setMarked(marked bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.marked = marked
+}
+
+// isMarked reports whether the data that is being committed carries the mark: not
+// if the application calls Commit of the session manager after a Clear.
+func (r *request) isMarked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.marked
 }
 
 // freshToken gives the session a new token if a logged-in session was merged

@@ -84,12 +84,7 @@ func (g *Guard) Current(ctx context.Context) (Session, bool) {
 	if err != nil {
 		return Session{}, false
 	}
-	rec, ok := r.session()
-	if d := r.openFate(); !ok && d != nil && g.goesOn(r, d, g.sm.GetString(ctx, markKey)) {
-		// The application has called RenewToken, so the session goes on with the
-		// commit of this request.
-		rec, ok = d.rec, true
-	}
+	rec, ok := g.whose(ctx, r)
 	if !ok {
 		return Session{}, false
 	}
@@ -99,6 +94,16 @@ func (g *Guard) Current(ctx context.Context) (Session, bool) {
 		s.Role, s.AuthTime, s.Methods, s.AAL = rec.BaseRole, time.Time{}, nil, 0
 	}
 	return s, true
+}
+
+// whose returns the session of the request, also one whose token the application
+// has renewed: it goes on with the commit of this request.
+func (g *Guard) whose(ctx context.Context, r *request) (Record, bool) {
+	rec, ok := r.session()
+	if d := r.openFate(); !ok && d != nil && g.goesOn(r, d, g.sm.GetString(ctx, markKey)) {
+		return d.rec, true
+	}
+	return rec, ok
 }
 
 func (r *request) isGraced() bool {
@@ -124,6 +129,9 @@ func (g *Guard) Warnings(ctx context.Context) ([]Warning, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := g.decide(ctx, r); err != nil {
+		return nil, err
+	}
 	rec, ok := r.session()
 	if !ok || len(rec.Warnings) == 0 {
 		return nil, nil
@@ -143,6 +151,9 @@ func (g *Guard) Warnings(ctx context.Context) ([]Warning, error) {
 func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 	r, err := g.attach(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.decide(ctx, r); err != nil {
 		return nil, err
 	}
 	rec, ok := r.session()

@@ -166,12 +166,15 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 		if !g.owns(r, ctx) {
 			return nil, false, errMergeElsewhere
 		}
+		if key == r.dataKey() {
+			return nil, false, nil // its own, which the session manager may know by another token
+		}
 		own, loggedIn := r.session()
 		if fate := r.openFate(); fate != nil {
 			own, loggedIn = fate.rec, true
 		}
 		switch {
-		case loggedIn && own.User != rec.User:
+		case loggedIn && own.User != rec.User, !loggedIn && g.isOfOther(r, g.sm.GetString(ctx, markKey), rec.User):
 			return nil, false, ErrOtherUser
 		case !loggedIn && r.hasStarted():
 			return nil, false, ErrResponseStarted // it needs a new token, which nobody could be told

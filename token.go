@@ -23,6 +23,15 @@ func (g *Guard) changeToken(ctx context.Context, r *request, before *tokenState,
 	return vctx, nil
 }
 
+// isOfOther reports whether session data with that mark holds what another user
+// has left: his session has ended, and the request has his data still. Destroy and
+// Clear of the session manager take the mark away with the data.
+func (g *Guard) isOfOther(r *request, mark, user string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return mark != "" && (r.rec.User != user || mark != g.mark(r.rec.Session) && mark != r.absorbed)
+}
+
 // takeValues empties the session data but for the mark, and returns what was in
 // it.
 func (g *Guard) takeValues(ctx context.Context) map[string]any {
