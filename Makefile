@@ -4,9 +4,9 @@
 MODULES := . bench cmd/scsguard contract examples internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants tour fuzz bench bench-smoke programs
+.PHONY: test check race mutants some-mutants tour fuzz bench bench-smoke programs
 
-test: check programs race bench-smoke mutants
+test: check programs race bench-smoke some-mutants
 
 # Formatting, vet and staticcheck, in every module.
 check:
@@ -21,6 +21,10 @@ race:
 # Takes one protection out at a time and demands that its test fails.
 mutants:
 	go run ./internal/tools/mutants
+
+# As many of them as three minutes allow, others each time.
+some-mutants:
+	go run ./internal/tools/mutants -for 3m
 
 # Every benchmark once, so that none rots.
 bench-smoke:

@@ -183,6 +183,12 @@ func replacedAt(t *trial) {
 		t.failf("an unknown key that was replaced is %v, replaced at %v", got.State, got.ReplacedAt)
 	}
 	t.ended(live, scsguard.EndReplaced)
+	old := t.login("alice", noCap)
+	t.moved(old)
+	t.end(scsguard.Target{Key: old.Key}, e)
+	if got := t.get(old.Key); got.State != scsguard.StateMoved || !near(got.ReplacedAt, e.At) {
+		t.failf("a key that has moved and was replaced is %v, replaced at %v", got.State, got.ReplacedAt)
+	}
 	for _, reason := range []scsguard.EndReason{scsguard.EndUser, scsguard.EndAborted} {
 		key := t.key()
 		t.end(scsguard.Target{Key: key}, ending(reason))

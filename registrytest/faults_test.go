@@ -134,6 +134,7 @@ const (
 	buriesWithoutLock    fault = "lets go of the lock before it leaves a tombstone"
 	losesTheName         fault = "forgets which session was lost"
 	forgetsReplacedAt    fault = "forgets when a login took over"
+	replacesOnlyTheDead  fault = "forgets when a login took over from a key that has moved"
 	forgetsTheRequest    fault = "forgets who ended a session"
 	exactFollows         fault = "takes Exact for nothing"
 	endsTheTouched       fault = "IfDue ends what was touched"

@@ -88,6 +88,9 @@ func (p *plain) End(_ context.Context, t scsguard.Target, e scsguard.Ending) (sc
 	case t.Exact && r.State != scsguard.StateLive && !p.has(exactFollows):
 		return r.Record, false, nil
 	}
+	if r.State == scsguard.StateMoved && !p.has(replacesOnlyTheDead) {
+		p.replace(r, e)
+	}
 	if r = p.present(t.Key); r == nil {
 		return scsguard.Record{}, false, nil
 	}

@@ -9,13 +9,16 @@
 //	Test: TestName            (a regular expression for go test -run)
 //
 // Run it at the root of the repository, with names of mutants to run only
-// those. It works on copies and exits with 1 if a mutant survives, does not
-// apply or does not compile, or if a test fails without any.
+// those, or with -for to try as many as can be begun in that time, in random
+// order. It works on copies and exits with 1 if a mutant survives, does not apply
+// or does not compile, or if a test fails without any.
 package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,18 +37,23 @@ type mutant struct {
 }
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	budget := flag.Duration("for", 0, "how long to begin new mutants; 0: until all are done")
+	flag.Parse()
+	if err := run(flag.Args(), *budget); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only []string) error {
+func run(only []string, budget time.Duration) error {
 	mutants, err := load(only)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
+	if budget > 0 {
+		rand.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	}
 	copies := make(chan string, max(1, runtime.NumCPU()))
 	for range cap(copies) {
 		dir, err := copyTree()
@@ -63,9 +71,13 @@ func run(only []string) error {
 
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	survived := 0
+	tried, survived := 0, 0
 	for _, m := range mutants {
 		dir := <-copies
+		if budget > 0 && time.Since(start) > budget {
+			break
+		}
+		tried++
 		wg.Go(func() {
 			verdict := try(dir, m)
 			copies <- dir
@@ -81,9 +93,9 @@ func run(only []string) error {
 	}
 	wg.Wait()
 	if survived > 0 {
-		return fmt.Errorf("%d of %d mutants survived", survived, len(mutants))
+		return fmt.Errorf("%d of %d mutants survived", survived, tried)
 	}
-	fmt.Printf("%d mutants, all killed, in %v\n", len(mutants), time.Since(start).Round(time.Second))
+	fmt.Printf("%d of %d mutants tried, all killed, in %v\n", tried, len(mutants), time.Since(start).Round(time.Second))
 	return nil
 }
 
