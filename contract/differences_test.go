@@ -47,6 +47,7 @@ var (
 	hangsUp       = listed("A client that hangs up loses nothing", "Who closes the window during a change of token would find himself logged out.")
 	unreadable    = listed("Data that cannot be decoded ends its session", "Its owner would get an error page until the data expires, and one such session would end every iteration over all.")
 	onlyTheError  = listed("After a failed commit only the error goes out", "A page that tells of a success behind the page that tells of the failure is worse than either.")
+	deletesLater  = listed("A deletion that fails is made up for", "The record says that the session is over or has moved, so what is left in the store is of use to nobody.")
 	down503       = listed("What cannot be reached is answered with 503", "Nobody who is logged in may be taken for anonymous because a store does not answer, and a client that is told so can try again.")
 )
 
