@@ -54,6 +54,8 @@ const (
 	cutPoll = 5 * time.Second
 	// cutRetry is how soon it is asked again when it has not given a clear answer.
 	cutRetry = time.Second
+	// cutLag is how soon it is asked again when its clock seems to be behind.
+	cutLag = 100 * time.Millisecond
 )
 
 // A cut is a request that goes on no longer than its session.
@@ -95,11 +97,13 @@ func (c *cut) run() {
 			// It may have been prolonged elsewhere; nobody can say, so it is not.
 			c.fire(c.rec, err)
 			return
-		case err != nil, rec.State == StateDetached, rec.State == StateMoved: // not decided yet
-			pause = min(cutRetry, max(time.Until(due), 0))
+		case err != nil:
+			pause = min(cutRetry, time.Until(due))
+		case rec.State == StateDetached, rec.State == StateMoved: // not decided yet
+			pause = cutRetry
 		case rec.State == StateLive:
 			c.rec = rec
-			pause = c.untilDue()
+			pause = max(c.untilDue(), cutLag) // past its limit it lives by a clock that is behind
 		default:
 			c.fire(rec, endedError(rec))
 			return

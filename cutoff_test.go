@@ -304,3 +304,84 @@ func TestAWatcherInMemoryThatFallsBehindIsToldSo(t *testing.T) {
 		require.False(t, open)
 	})
 }
+
+// In a bubble, whoever does not pause stops the time for all, and the test hangs.
+func TestCutOffPausesWhileTheFateOfItsSessionIsOpen(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		entered, cut := a.stream("/stream")
+		a.handle("/renew-slowly", func(_ http.ResponseWriter, r *http.Request) error {
+			err := a.sm.RenewToken(r.Context())
+			time.Sleep(2 * idle)
+			return err
+		})
+		b := a.browser()
+		b.login(t, "alice")
+		stream := b.copy().inFlight("/stream", entered)
+		b.get("/renew-slowly")
+		_, err := a.guard.EndAll(context.Background(), "alice")
+		require.NoError(t, err)
+		<-stream
+		require.Error(t, <-cut)
+	})
+}
+
+// lagging is a registry whose clock is behind.
+type lagging struct {
+	scsguard.Registry
+	until time.Time
+}
+
+func (l *lagging) Namespace(string) scsguard.Registry { return l }
+
+func (l *lagging) End(ctx context.Context, t scsguard.Target, e scsguard.Ending) (scsguard.Record, bool, error) {
+	if t.IfDue && time.Now().Before(l.until) {
+		rec, err := l.Get(ctx, t.Key)
+		return rec, false, err
+	}
+	return l.Registry.End(ctx, t, e)
+}
+
+func TestCutOffWaitsForARegistryWhoseClockIsBehind(t *testing.T) {
+	registry := &lagging{Registry: scsguard.NewMemoryRegistry()}
+	bubble(t, func(t *testing.T, a *app) {
+		entered, _ := a.stream("/stream")
+		b := a.browser()
+		start := time.Now()
+		registry.until = start.Add(idle + 500*time.Millisecond)
+		b.login(t, "alice")
+		require.Equal(t, "idle", (<-b.inFlight("/stream", entered)).Body)
+		require.Equal(t, registry.until, time.Now())
+	}, func(cfg *scsguard.Config) { cfg.Registry, cfg.Keys = registry, [][]byte{make([]byte, 32)} })
+}
+
+// fickle is a Watcher whose channels are closed at once.
+type fickle struct {
+	scsguard.Registry
+	asked int
+}
+
+func (f *fickle) Namespace(string) scsguard.Registry { return f }
+
+func (f *fickle) Watch(context.Context) (<-chan scsguard.Record, error) {
+	f.asked++
+	ch := make(chan scsguard.Record)
+	close(ch)
+	return ch, nil
+}
+
+func TestCutOffAsksAWatcherThatGivesUpAtMostOnceASecond(t *testing.T) {
+	registry := &fickle{Registry: scsguard.NewMemoryRegistry()}
+	bubble(t, func(t *testing.T, a *app) {
+		entered, _ := a.stream("/stream")
+		b := a.browser()
+		b.login(t, "alice")
+		stream := b.inFlight("/stream", entered)
+		time.Sleep(time.Minute)
+		_, err := a.guard.EndAll(context.Background(), "alice")
+		require.NoError(t, err)
+		<-stream
+		require.NoError(t, a.guard.Close(context.Background()))
+		synctest.Wait()
+		require.LessOrEqual(t, registry.asked, 61)
+	}, func(cfg *scsguard.Config) { cfg.Registry, cfg.Keys = registry, [][]byte{make([]byte, 32)} })
+}

@@ -103,6 +103,7 @@ func (g *Guard) watch(w Watcher) {
 		}
 		g.cuts.watched.Store(false)
 		g.cuts.notifyAll() // and from now on they are asked for
+		g.rest(cutRetry)   // one that closes the channel at once is not to be called without an end
 	}
 }
 
