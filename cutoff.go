@@ -115,7 +115,7 @@ func (c *cut) run() {
 func (c *cut) untilDue() time.Duration {
 	due, _ := c.rec.Due()
 	pause := max(time.Until(due), 0)
-	if !c.g.cuts.told() {
+	if !c.g.cuts.watched.Load() {
 		pause = min(pause, cutPoll)
 	}
 	return pause

@@ -71,8 +71,6 @@ func (cs *cuts) notifyAll() {
 	}
 }
 
-func (cs *cuts) told() bool { return cs.watched.Load() }
-
 // look makes run look at the session.
 func (c *cut) look() {
 	select {
