@@ -123,7 +123,7 @@ func (c claim) endingFor(p *place) Ending {
 
 // occupied says why nothing can be created under key.
 func (m *MemoryRegistry) occupied(key Key, s *userShard, user string) (Denial, Record) {
-	if e := m.entry(key); e != nil && e.shard == s && e.rec.User == user && e.rec.State == StateLive {
+	if e := m.entry(key); e != nil && e.shard == s && e.rec.User == user && (e.rec.State == StateLive || e.rec.State == StateReserved) {
 		return DeniedExists, e.rec
 	}
 	return DeniedRevoked, Record{}
@@ -195,7 +195,9 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 	u.places[own.rec.Session].claim = nil
 	due, _ := own.rec.Due()
 	s.queue.schedule(&own.node, due)
-	u.last = LastLogin{Time: own.rec.Created, IP: own.rec.IP, UserAgent: own.rec.UserAgent}
+	if own.rec.Created.After(u.last.Time) {
+		u.last = LastLogin{Time: own.rec.Created, IP: own.rec.IP, UserAgent: own.rec.UserAgent}
+	}
 	s.remember(u, now)
 	for _, p := range u.places {
 		if p.entry != own {

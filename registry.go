@@ -162,7 +162,7 @@ type Denial string
 const (
 	DeniedLimit   Denial = "limit"   // the user holds as many sessions as allowed
 	DeniedRevoked Denial = "revoked" // authenticated before the user's sessions were ended, or nothing can be created under the key
-	DeniedExists  Denial = "exists"  // the user has a live session under the key, which is returned
+	DeniedExists  Denial = "exists"  // the user has a live session, or a login in progress, under the key; it is returned
 )
 
 // Admitted is the answer to an [Admission].
@@ -176,7 +176,8 @@ type Admitted struct {
 	// Overdue are sessions that were past a limit and were ended by this call.
 	// Like those of EndAll, the caller confirms them.
 	Overdue []Record
-	// LastLogin is the user's login before this one.
+	// LastLogin is the user's latest login before this one, by Created: a session
+	// that is enrolled may be older than others.
 	LastLogin LastLogin
 }
 

@@ -79,6 +79,8 @@ func caught() map[fault][]string {
 		existsWithoutRecord: {"a login is told what lies under its key"},
 		tombstonesExist:     {"a login is told what lies under its key"},
 		lastLoginIsAnyTry:   {"a login is told of the login before it"},
+		lastLoginGoesBack:   {"a login is told of the login before it"},
+		reservedIsRevoked:   {"a login is told what lies under its key"},
 		keepsAllWarnings:    {"the others are warned of a login once"},
 		warnsForEver: {
 			"the others are warned of a login once",

@@ -278,6 +278,12 @@ func keyIsTaken(t *trial) {
 		t.failf("a login under the key of a live session of the same user is denied as %q, not as %q", adm.Denied, scsguard.DeniedExists)
 	}
 	t.wantRecord("the record under the key", adm.Record, t.get(live.Key))
+	first := t.reserve(t.admission("alice", noCap))
+	a.Record.Key = first.Record.Key
+	if adm := t.admit(a); adm.Denied != scsguard.DeniedExists || adm.Record.State != scsguard.StateReserved {
+		t.failf("a login under the key of one in progress is denied as %q with a record that is %v, not as %q with one that is reserved", adm.Denied, adm.Record.State, scsguard.DeniedExists)
+	}
+	t.settle(first, false)
 	for what, key := range map[string]scsguard.Key{"a session that has ended": dead.Key, "a tombstone": buried} {
 		a := t.admission("alice", noCap)
 		a.Record.Key = key
@@ -305,8 +311,13 @@ func lastLogin(t *trial) {
 	undone := t.reserve(t.admission("alice", noCap))
 	expect("a login after the session has ended", undone)
 	t.settle(undone, false)
-	adm = t.reserve(t.admission("alice", noCap))
+	older := t.admission("alice", noCap)
+	older.Record.Created, older.Record.LastActivity = ago(20*time.Minute), ago(5*time.Minute)
+	adm = t.reserve(older)
 	expect("a login after one that was undone", adm)
+	t.settle(adm, true)
+	adm = t.reserve(t.admission("alice", noCap))
+	expect("a login after an older session was enrolled", adm)
 	t.settle(adm, true)
 	want = scsguard.LastLogin{}
 	expect("another user's login", t.reserve(t.admission("bob", noCap)))

@@ -37,6 +37,8 @@ const (
 	existsWithoutRecord fault = "does not return the record that a key has"
 	tombstonesExist     fault = "says that a tombstone is a record"
 	lastLoginIsAnyTry   fault = "takes a login that failed for the last login"
+	lastLoginGoesBack   fault = "takes a session that is older than others for the last login"
+	reservedIsRevoked   fault = "says that a key is revoked where a login is in progress"
 	keepsAllWarnings    fault = "keeps warnings without bound"
 	warnsForEver        fault = "hands out the same warnings again"
 )

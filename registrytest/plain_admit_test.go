@@ -110,7 +110,8 @@ func (p *plain) occupied(a scsguard.Admission, out *scsguard.Admitted) bool {
 	switch {
 	case r == nil || p.has(admitsAnyKey):
 		return false
-	case r.State == scsguard.StateEnded && !p.has(tombstonesExist), p.has(existsIsRevoked):
+	case r.State == scsguard.StateEnded && !p.has(tombstonesExist), p.has(existsIsRevoked),
+		r.State == scsguard.StateReserved && p.has(reservedIsRevoked):
 		out.Denied = scsguard.DeniedRevoked
 	default:
 		out.Denied = scsguard.DeniedExists
@@ -224,7 +225,9 @@ func (p *plain) Settle(_ context.Context, a scsguard.Admitted, commit bool) (scs
 		return out, nil
 	}
 	r.State, r.Lease, r.Seq, r.leased = scsguard.StateLive, time.Time{}, a.Record.Seq, time.Time{}
-	u.last = scsguard.LastLogin{Time: r.Created, IP: r.IP, UserAgent: r.UserAgent}
+	if r.Created.After(u.last.Time) || p.has(lastLoginGoesBack) {
+		u.last = scsguard.LastLogin{Time: r.Created, IP: r.IP, UserAgent: r.UserAgent}
+	}
 	for _, o := range u.rows {
 		if o != r {
 			w := scsguard.Warning{Time: r.Created, Session: r.Session, IP: r.IP, UserAgent: r.UserAgent}
