@@ -28,6 +28,11 @@ func (m *MemoryRegistry) Admit(_ context.Context, a Admission) (Admitted, error)
 			}
 		}
 	}
+	// Before the limit: a login in progress under this very key holds a place, too.
+	if m.entry(a.Record.Key) != nil {
+		out.Denied, out.Record = m.occupied(a.Record.Key, s, u.id)
+		return out, nil
+	}
 	want := a.claim()
 	// Only now: a login that was abandoned has unmarked its victims.
 	var staying, leaving []*place

@@ -80,6 +80,7 @@ func caught() map[fault][]string {
 		tombstonesExist:     {"a login is told what lies under its key"},
 		lastLoginIsAnyTry:   {"a login is told of the login before it"},
 		lastLoginGoesBack:   {"a login is told of the login before it"},
+		limitBeforeKey:      {"a login is told what lies under its key"},
 		reservedIsRevoked:   {"a login is told what lies under its key"},
 		keepsAllWarnings:    {"the others are warned of a login once"},
 		warnsForEver: {

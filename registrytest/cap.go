@@ -283,7 +283,13 @@ func keyIsTaken(t *trial) {
 	if adm := t.admit(a); adm.Denied != scsguard.DeniedExists || adm.Record.State != scsguard.StateReserved {
 		t.failf("a login under the key of one in progress is denied as %q with a record that is %v, not as %q with one that is reserved", adm.Denied, adm.Record.State, scsguard.DeniedExists)
 	}
+	b := t.admission("bob", deny(1))
+	second := t.reserve(b)
+	if b.Record.Session += "again"; t.admit(b).Denied != scsguard.DeniedExists {
+		t.failf("a login under the key of one in progress that fills the limit is denied by the limit, which that very key fills")
+	}
 	t.settle(first, false)
+	t.settle(second, false)
 	for what, key := range map[string]scsguard.Key{"a session that has ended": dead.Key, "a tombstone": buried} {
 		a := t.admission("alice", noCap)
 		a.Record.Key = key

@@ -38,6 +38,7 @@ const (
 	tombstonesExist     fault = "says that a tombstone is a record"
 	lastLoginIsAnyTry   fault = "takes a login that failed for the last login"
 	lastLoginGoesBack   fault = "takes a session that is older than others for the last login"
+	limitBeforeKey      fault = "denies by the limit what is in progress under the same key"
 	reservedIsRevoked   fault = "says that a key is revoked where a login is in progress"
 	keepsAllWarnings    fault = "keeps warnings without bound"
 	warnsForEver        fault = "hands out the same warnings again"

@@ -32,7 +32,7 @@ func (p *plain) Admit(_ context.Context, a scsguard.Admission) (scsguard.Admitte
 		out.Denied = scsguard.DeniedRevoked
 		return out, nil
 	}
-	if p.occupied(a, &out) {
+	if !p.has(limitBeforeKey) && p.occupied(a, &out) {
 		return out, nil
 	}
 	marked := make(map[*row]bool)
@@ -87,6 +87,9 @@ func (p *plain) Admit(_ context.Context, a scsguard.Admission) (scsguard.Admitte
 			over = 1
 		}
 		leaving, staying = append(leaving, staying[:over]...), staying[over:]
+	}
+	if p.occupied(a, &out) {
+		return out, nil
 	}
 	r := &row{Record: a.Record, limit: a.Limit, from: a.Browser, keep: a.By.Keep, retention: a.Retention}
 	r.State, r.Lease = scsguard.StateReserved, now.Add(scsguard.Lease)
