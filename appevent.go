@@ -101,6 +101,6 @@ func (g *Guard) recordCoalesced(ctx context.Context, r *request, kind, key strin
 
 // isOwnKind reports whether an application may not use an event kind.
 func isOwnKind(kind EventKind) bool {
-	return strings.HasPrefix(string(kind), "audit.") || kind == EventFingerprintMismatch || kind == EventEnroll ||
+	return strings.HasPrefix(string(kind), "audit.") || kind == EventFingerprintMismatch ||
 		slices.Contains(EventKinds(), kind)
 }

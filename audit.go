@@ -28,7 +28,7 @@ const (
 	EventReauth              EventKind = "reauth"               // the user proved again who he is
 	EventFingerprintMismatch EventKind = "fingerprint_mismatch" // another device or network; not written yet
 	EventTokenReuse          EventKind = "token_reuse"          // an old token after its grace, or from another device
-	EventEnroll              EventKind = "enroll"               // a session from before the guard; not written yet
+	EventEnroll              EventKind = "enroll"               // a session that was logged in without the guard is under it from now on
 	EventRevoke              EventKind = "revoke"               // EndAll or EndEveryone was called: by whom, for whom, how many
 	EventConfigChanged       EventKind = "config_changed"       // the session manager was changed behind the guard's back
 	EventGap                 EventKind = "audit.gap"            // events were lost while the trail could not be written
@@ -40,7 +40,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventLogin, EventLogout, EventTimeout, EventExtend, EventConcurrentWarning,
 		EventLoginDenied, EventLoginFailed, EventRenew, EventPrivilegeChange, EventReauth,
-		EventTokenReuse, EventRevoke, EventConfigChanged, EventGap,
+		EventTokenReuse, EventEnroll, EventRevoke, EventConfigChanged, EventGap,
 	}
 }
 

@@ -79,6 +79,11 @@ func (s *guardedStore) CommitCtx(ctx context.Context, token string, b []byte, ex
 	}
 	switch rec.State {
 	case StateLive:
+		if r == nil {
+			if over, err := g.noticeBare(ctx, rec, b); over || err != nil {
+				return err
+			}
+		}
 		return g.commitLive(ctx, r, rec, b, expiry)
 	case StateUnknown:
 		return g.commitAnonymous(ctx, r, key, b, expiry)

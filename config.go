@@ -45,9 +45,18 @@ type Config struct {
 	// only with a MemoryRegistry; else required, the same in every process.
 	Keys [][]byte
 
-	// UserID will read the application's own user key, so that sessions, logins
-	// and logouts that do not go through the guard are noticed. This version
-	// does not do that yet: New refuses it.
+	// UserID reads the application's own user key from the session data in ctx,
+	// "" if nobody is logged in there. With it the application's handlers may stay
+	// as they are. A session that was logged in before the guard came is enrolled
+	// when it is first seen; a user key that a handler has put or removed without
+	// the guard's verbs is noticed before the session is saved, and is the login or
+	// logout that it looks like, with a new token. A login that is refused then, by
+	// the cap or because it cannot be recorded, replaces the handler's answer.
+	//
+	// It must return the user ID that Login is given, for every session, and
+	// depend on nothing but the session data: outside of [Guard.Protect] ctx holds
+	// nothing else. It is called concurrently, once or twice per request. Default:
+	// nil, only the verbs log in and out.
 	UserID func(context.Context) string
 
 	// ClientIP returns the address of the client, invalid if unknown. Default:
@@ -171,9 +180,6 @@ func (c Config) problems(sm *scs.SessionManager) []FieldError {
 	}
 	if _, err := url.Parse(c.LoginURL); err != nil {
 		bad("LoginURL", fmt.Sprintf("%q", c.LoginURL), "visitors could not be sent there: "+err.Error(), "give a path such as /login, or leave it empty")
-	}
-	if c.UserID != nil {
-		bad("UserID", "set", "this version cannot notice logins that do not go through the guard", "leave it nil and call Guard.Login and Guard.Logout")
 	}
 	if c.MergeWrites {
 		bad("MergeWrites", "true", "this version cannot merge concurrent writes", "leave it false; the last writer of a session wins, as in scs")

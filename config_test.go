@@ -24,7 +24,6 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		Timeouts:    scsguard.Timeouts{Idle: 2 * time.Hour, Absolute: time.Minute, Touch: -1, Renew: -1},
 		Limit:       scsguard.Limit{Max: -1, OnExceed: 9},
 		Keys:        [][]byte{[]byte("short")},
-		UserID:      func(context.Context) string { return "" },
 		MergeWrites: true,
 		Namespace:   "a:b",
 		LoginURL:    "http://[::1",
@@ -41,7 +40,7 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		require.NotEmpty(t, f.Cure, f.Field)
 	}
 	require.ElementsMatch(t, []string{
-		"Timeouts.Idle", "Timeouts.Touch", "Timeouts.Renew", "Limit.Max", "Limit.OnExceed", "Registry", "Audit", "Keys[0]", "UserID", "MergeWrites",
+		"Timeouts.Idle", "Timeouts.Touch", "Timeouts.Renew", "Limit.Max", "Limit.OnExceed", "Registry", "Audit", "Keys[0]", "MergeWrites",
 		"Namespace", "LoginURL", "Retention", "CallTimeout",
 		"SessionManager.Cookie.Secure", "SessionManager.Cookie.HttpOnly", "SessionManager.Cookie.SameSite", "SessionManager.Cookie.Name",
 	}, fields)

@@ -68,6 +68,11 @@ type login struct {
 	r    *request
 	user string
 	o    loginOptions
+	// noticed says that the application has put its user key into the session data,
+	// beside whatever else it wants to keep there, and did not call Login.
+	noticed bool
+	bare    bool      // there is no session data that Config.Policy could read
+	kind    EventKind // EventLogin or EventEnroll
 
 	limits   Timeouts
 	limit    Limit
@@ -91,7 +96,7 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	if l.had && l.prior.User != l.user || !l.had && g.isOfOther(r, l.before.mark, l.user) {
+	if !l.noticed && (l.had && l.prior.User != l.user || !l.had && g.isOfOther(r, l.before.mark, l.user)) {
 		l.taken = g.takeValues(ctx)
 	}
 	adm, err := l.admit(ctx)
@@ -148,7 +153,10 @@ func (l *login) prepare(ctx context.Context) error {
 	g, r := l.g, l.r
 	now := time.Now()
 	var err error
-	l.limits, l.limit, err = g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
+	l.kind = EventLogin
+	if l.limits, l.limit = g.basePolicy(); !l.bare {
+		l.limits, l.limit, err = g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
+	}
 	if err != nil {
 		return err
 	}
@@ -172,17 +180,34 @@ func (l *login) authTime() time.Time {
 	return l.r.authStart(l.user)
 }
 
-// admit asks for a place. Before a refusal, places of sessions whose data is
-// gone are cleared: nobody can use them.
+// admit asks for a place, and records a refusal.
 func (l *login) admit(ctx context.Context) (Admitted, error) {
-	g, r := l.g, l.r
+	adm, err := l.ask(ctx, l.admission())
+	if err != nil || adm.Denied == "" {
+		return adm, err
+	}
+	l.denied(ctx, adm)
+	if adm.Denied == DeniedLimit {
+		return adm, &LimitError{User: l.user, Max: l.limit.Max, Sessions: publicSessions(adm.Others, "")}
+	}
+	return adm, ErrRevoked
+}
+
+func (l *login) admission() Admission {
 	a := Admission{
-		Record: l.rec, Limit: l.limit, AuthenticatedAt: l.rec.AuthTime, End: l.o.endSession, Browser: r.came,
-		By: g.ending(r, Ending{Detail: l.rec.Session}), Retention: g.cfg.Retention,
+		Record: l.rec, Limit: l.limit, AuthenticatedAt: l.rec.AuthTime, End: l.o.endSession, Browser: l.r.came,
+		By: l.g.ending(l.r, Ending{Detail: l.rec.Session}), Retention: l.g.cfg.Retention,
 	}
 	if l.had && l.prior.User == l.user {
 		a.Replaces = l.prior.Session
 	}
+	return a
+}
+
+// ask asks for a place. Before a refusal, places of sessions whose data is gone
+// are cleared: nobody can use them.
+func (l *login) ask(ctx context.Context, a Admission) (Admitted, error) {
+	g, r := l.g, l.r
 	for attempt := 0; ; attempt++ {
 		adm, err := call(g, context.WithoutCancel(ctx), ComponentRegistry, "admit", func(ctx context.Context) (Admitted, error) {
 			return g.registry.Admit(ctx, a)
@@ -193,18 +218,9 @@ func (l *login) admit(ctx context.Context) (Admitted, error) {
 		for _, rec := range adm.Overdue {
 			g.afterEnd(ctx, r, rec)
 		}
-		switch adm.Denied {
-		case "":
+		if adm.Denied != DeniedLimit || attempt > 0 || !l.clearGhosts(ctx, adm.Others) {
 			return adm, nil
-		case DeniedLimit:
-			if attempt == 0 && l.clearGhosts(ctx, adm.Others) {
-				continue
-			}
-			l.denied(ctx, adm)
-			return adm, &LimitError{User: l.user, Max: l.limit.Max, Sessions: publicSessions(adm.Others, "")}
 		}
-		l.denied(ctx, adm)
-		return adm, ErrRevoked
 	}
 }
 
@@ -238,8 +254,13 @@ func (l *login) denied(ctx context.Context, adm Admitted) {
 // events are what the login writes, in one Append.
 func (l *login) events(adm *Admitted) []Event {
 	g := l.g
-	e := g.event(l.r, EventLogin, l.rec)
-	e.Time = l.rec.Created
+	e := g.event(l.r, l.kind, l.rec)
+	if l.kind == EventLogin {
+		e.Time = l.rec.Created
+	}
+	if l.noticed {
+		e.detail("noticed", "user key")
+	}
 	e.AuthMethods, e.AAL, e.AuthTime = l.rec.Methods, l.rec.AAL, l.rec.AuthTime
 	e.Created, e.IdleExpires, e.AbsoluteExpires = l.rec.Created, l.rec.LastActivity.Add(l.rec.Idle), l.rec.Absolute
 	e.Fingerprint = l.rec.Fingerprint
@@ -382,6 +403,9 @@ func (l *login) takeOver(ctx context.Context, settled Settled) {
 		if came == old {
 			break
 		}
+	}
+	if between := l.before.key; l.noticed && between != came && between != old {
+		g.deleteData(ctx, between) // a commit of the application's own, under a token that nobody was told
 	}
 }
 

@@ -86,8 +86,17 @@ func (g *Guard) token(req *http.Request) string {
 }
 
 // load loads the session with that token, or an empty one if it must not be
-// used.
+// used. A session that another request changes meanwhile is loaded again.
 func (g *Guard) load(base context.Context, r *request, token string) (context.Context, error) {
+	ctx := base
+	err := g.whileEnrolling(base, func() (err error) {
+		ctx, err = g.loadOnce(base, r, token)
+		return err
+	})
+	return ctx, err
+}
+
+func (g *Guard) loadOnce(base context.Context, r *request, token string) (context.Context, error) {
 	r.mu.Lock()
 	r.loading, r.came = true, g.storeKey(token)
 	r.mu.Unlock()
@@ -115,7 +124,7 @@ func (g *Guard) load(base context.Context, r *request, token string) (context.Co
 			r.mu.Lock()
 			r.rec, r.limits = judged, limits
 			r.mu.Unlock()
-			return ctx, nil
+			return g.reconcile(base, ctx, r, judged)
 		}
 		r.close(judged, false)
 		return g.sm.Load(base, "")
@@ -140,6 +149,11 @@ func (g *Guard) loadAnonymous(base, ctx context.Context, r *request) (context.Co
 	}
 	key := r.dataKey()
 	if mark := g.sm.GetString(ctx, markKey); mark != "" {
+		if followed, err := g.followRenewal(ctx, r, key, mark); err != nil {
+			return base, err
+		} else if followed {
+			return base, errEnrolling // look again
+		}
 		rec, err := g.lostRecord(ctx, r, key, mark)
 		if err != nil {
 			return base, err
@@ -151,12 +165,19 @@ func (g *Guard) loadAnonymous(base, ctx context.Context, r *request) (context.Co
 	}
 	now := time.Now()
 	over := !now.Before(g.sm.Deadline(ctx)) // scs trusts the store with this; not every store can be trusted
-	if g.anonymousIdle > 0 && g.sm.Exists(ctx, seenKey) {
+	user, err := g.claimed(ctx)
+	if err != nil {
+		return base, err
+	}
+	if user == "" && g.anonymousIdle > 0 && g.sm.Exists(ctx, seenKey) {
 		seen := g.seen(ctx)
 		over = over || !now.Before(seen.Add(g.anonymousIdle)) || seen.After(now.Add(ClockSkew))
 	}
-	if !over {
+	switch {
+	case !over && user == "":
 		return ctx, nil
+	case !over:
+		return g.enrollLoaded(base, ctx, r, user)
 	}
 	r.set(Record{}, "")
 	if err := g.remove(ctx, key); err != nil {
@@ -207,8 +228,16 @@ func (g *Guard) discardUnreadable(base context.Context, r *request) (context.Con
 // fail answers a request that cannot be served: 503 if a part of the guard is
 // unavailable, else the application's own ErrorFunc.
 func (g *Guard) fail(w http.ResponseWriter, req *http.Request, err error) {
-	if errors.Is(err, ErrUnavailable) {
-		g.reject(w, req, ReasonUnavailable)
+	var refused *refusedLogin
+	reason := Reason("")
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		reason = ReasonUnavailable
+	case errors.As(err, &refused):
+		reason = refused.reason()
+	}
+	if reason != "" {
+		g.reject(w, req, reason)
 		return
 	}
 	g.sm.ErrorFunc(w, req, err)
@@ -230,6 +259,7 @@ func (g *Guard) touchLater(ctx context.Context, r *request) (stop func()) {
 func (g *Guard) cleanUp(ctx context.Context, r *request) {
 	r.await()
 	_ = g.settleFate(ctx, r) // retried by end
+	g.deleteRenounced(ctx, r)
 	r.mu.Lock()
 	rec, untold := r.rec, (r.undelivered || r.rotated) && r.phase == live
 	r.mu.Unlock()

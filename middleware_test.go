@@ -215,7 +215,7 @@ func TestTheStoreDownIsNoReasonToBeAnonymous(t *testing.T) {
 		r.Header.Set("Accept", browserAccept)
 		res := b.do(r)
 		require.Equal(t, http.StatusServiceUnavailable, res.Code)
-		require.Contains(t, res.Body, "still logged in")
+		require.Contains(t, res.Body, "Nothing has changed for you")
 		require.Equal(t, token, b.token())
 		require.Equal(t, 401, a.browser().get("/whoami").Code, "who has no cookie is served")
 

@@ -25,6 +25,7 @@ const (
 	ReasonWrongDevice     Reason = "wrong_device"
 	ReasonEnded           Reason = "ended" // for a reason that is none of the visitor's business
 	ReasonLoginRequired   Reason = "login_required"
+	ReasonLimit           Reason = "session_limit" // a login beyond the cap, noticed by Config.UserID
 	ReasonUnavailable     Reason = "unavailable"
 	ReasonMisconfigured   Reason = "misconfigured" // a middleware outside of Protect
 )
@@ -49,7 +50,8 @@ var answers = map[Reason]answer{
 	ReasonWrongDevice:     {401, "session_ended", "Session ended", "This session belongs to another device. Please log in again."},
 	ReasonEnded:           {401, "session_ended", "Session ended", "This session has ended. Please log in again."},
 	ReasonLoginRequired:   {401, "login_required", "Login required", "Please log in."},
-	ReasonUnavailable:     {503, "unavailable", "Temporarily unavailable", "We cannot check your session at the moment. You are still logged in; please try again in a few seconds."},
+	ReasonLimit:           {409, "session_limit", "Too many sessions", "You are logged in on as many devices as allowed. Log out on one of them, then log in here again."},
+	ReasonUnavailable:     {503, "unavailable", "Temporarily unavailable", "We cannot check your session at the moment. Nothing has changed for you; please try again in a few seconds."},
 	ReasonMisconfigured:   {500, "internal_error", "Internal error", "The server is not set up correctly."},
 }
 
@@ -60,12 +62,12 @@ func (r Reason) answer() answer {
 	return answers[ReasonEnded]
 }
 
-// Status returns the HTTP status for the reason: 401, or 503 if something is
-// unavailable, or 500.
+// Status returns the HTTP status for the reason: 401, 409 for a login beyond the
+// cap, 503 if something is unavailable, or 500.
 func (r Reason) Status() int { return r.answer().status }
 
 // Code returns a stable word for programs: login_required, session_expired,
-// session_ended, unavailable or internal_error.
+// session_ended, session_limit, unavailable or internal_error.
 func (r Reason) Code() string { return r.answer().code }
 
 // Text returns a sentence for the visitor, in English.

@@ -62,6 +62,9 @@ type request struct {
 	absorbed string        // the mark of the last session that was merged into this one
 	marked   bool          // the data that is being committed carries the session's mark
 	late     chan struct{} // closed when it is known what the last late deletion was
+	// renounced is the key of an anonymous session whose token the application has
+	// given up. Its data goes when the session is saved.
+	renounced Key
 	// stale says that the browser may have a newer cookie than this request's, or
 	// that its session ended meanwhile: the response neither sets nor clears it.
 	stale bool

@@ -138,12 +138,13 @@ func (w *response) begin(body []byte, code int) bool {
 	w.begun = true
 	ctx := w.req.Context()
 	w.stripCookies()
-	if w.r.loggedInEver() && cacheable(w.Header(), body, code) {
-		w.Header().Set("Cache-Control", "no-store")
-	}
+	cached := cacheable(w.Header(), body, code) // asked first: scs writes a Cache-Control of its own
 	if err := w.g.save(ctx, w.r, w.w); err != nil {
 		w.refuse(err)
 		return false
+	}
+	if cached && w.r.loggedInEver() {
+		w.Header()["Cache-Control"] = append([]string{"no-store"}, w.Header()["Cache-Control"]...)
 	}
 	w.saved = w.g.snapshot(ctx, w.r)
 	w.g.tellPostponed(ctx, w.r) // now: the handler may stream for hours

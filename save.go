@@ -18,9 +18,13 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	g.touchActivity(ctx, r)
-	g.renewIfDue(ctx, r)
-	g.slideAnonymous(ctx, r)
-	err := g.saveStatus(ctx, r, w)
+	err := g.notice(ctx, r, w)
+	if err == nil {
+		g.renewIfDue(ctx, r)
+		g.slideAnonymous(ctx, r)
+		err = g.saveStatus(ctx, r, w)
+	}
+	g.deleteRenounced(ctx, r)
 	r.begin()
 	return err
 }
@@ -92,7 +96,13 @@ func (g *Guard) saveWithoutCookie(ctx context.Context, r *request) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	g.touchActivity(ctx, r)
+	g.deleteRenounced(ctx, r)
 	err := g.settleFate(ctx, r) // a renewal cannot be told to the browser, so it is a destruction
+	if what, _, rec, wrong := g.noticed(ctx, r); wrong != nil || what == loggedIn {
+		return errors.Join(err, wrong, ErrResponseStarted)
+	} else if what == loggedOut {
+		err = errors.Join(err, g.noticeLogout(ctx, r, rec))
+	}
 	if err == nil && g.sm.Status(ctx) == scs.Modified && r.dataKey() != "" {
 		_, _, err = g.commit(ctx, r)
 	}
@@ -316,7 +326,7 @@ func (g *Guard) snapshot(ctx context.Context, r *request) snapshot {
 // saveLate stores what the handler changed after the first byte, if the session
 // has a cookie: it cannot get one any more.
 func (g *Guard) saveLate(ctx context.Context, r *request, saved snapshot) {
-	if !saved.cookie || g.sm.Status(ctx) != scs.Modified || !g.changed(ctx, saved) {
+	if !saved.cookie || g.sm.Status(ctx) != scs.Modified || !g.changed(ctx, saved) || !g.noticeLate(ctx, r) {
 		return
 	}
 	if rec, ok := r.session(); ok {

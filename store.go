@@ -54,6 +54,9 @@ func (s *guardedStore) Delete(token string) error {
 // FindCtx returns the data of a session that lives, and nothing of one that
 // does not.
 func (s *guardedStore) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	if b, scratch := ctx.Value(scratchKey{s.g}).([]byte); scratch {
+		return b, true, nil
+	}
 	if !validToken(token) {
 		return nil, false, nil // no token of scs: the store's key syntax is not for visitors to play with
 	}
@@ -192,7 +195,15 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 // activity. There is nobody to look at the data later, so it is decoded here.
 // What cannot be decoded, Load reports. Config.Policy is not asked, since it may
 // read the session that is only being loaded; verbs ask it.
-func (g *Guard) findBare(ctx context.Context, key Key) ([]byte, bool, error) {
+func (g *Guard) findBare(ctx context.Context, key Key) (b []byte, found bool, err error) {
+	err = g.whileEnrolling(ctx, func() (err error) {
+		b, found, err = g.findBareOnce(ctx, key)
+		return err
+	})
+	return b, found, err
+}
+
+func (g *Guard) findBareOnce(ctx context.Context, key Key) ([]byte, bool, error) {
 	rec, b, found, err := g.lookUp(ctx, nil, key)
 	if err == nil && rec.State == StateLive && g.cfg.Policy == nil {
 		rec, _, err = g.judgePolicy(ctx, nil, rec)
@@ -201,6 +212,13 @@ func (g *Guard) findBare(ctx context.Context, key Key) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	if rec.State == StateLive {
+		over, err := g.noticeBare(ctx, rec, b)
+		if over && errors.Is(err, errElsewhere) {
+			err = nil // it has ended, which is an answer
+		}
+		if over || err != nil {
+			return nil, false, err
+		}
 		g.touchBare(ctx, rec)
 		return b, true, nil
 	}
@@ -212,7 +230,10 @@ func (g *Guard) findBare(ctx context.Context, key Key) ([]byte, bool, error) {
 		_, err := g.lostRecord(ctx, nil, key, mark)
 		return nil, false, err
 	}
-	return b, time.Now().Before(deadline), nil
+	if g.cfg.UserID == nil || !time.Now().Before(deadline) {
+		return b, time.Now().Before(deadline), nil
+	}
+	return g.enrollBare(ctx, key, b, deadline)
 }
 
 // DeleteCtx deletes a session. scs calls it from RenewToken, Destroy and
@@ -237,6 +258,9 @@ func (s *guardedStore) DeleteCtx(ctx context.Context, token string) error {
 	if rec.State != StateLive {
 		if r != nil && rec.State != StateUnknown && key == r.dataKey() {
 			r.hush() // it gave way to something newer while this request was under way
+		}
+		if r != nil && rec.State == StateUnknown && g.cfg.UserID != nil && r.renounce(key) {
+			return nil
 		}
 		return g.remove(ctx, key)
 	}

@@ -106,17 +106,24 @@ type Policy struct {
 	Limit    *Limit // nil: Config.Limit
 }
 
+// basePolicy is what holds for everybody. The manager's Lifetime is read per
+// request, as scs does.
+func (g *Guard) basePolicy() (Timeouts, Limit) {
+	t := g.cfg.Timeouts
+	t.Absolute = stricter(t.Absolute, g.sm.Lifetime)
+	t.Idle = min(t.Idle, t.Absolute)
+	return t, g.cfg.Limit
+}
+
 // policy returns the policy in force for a subject, complete. An answer that
 // makes no sense is an error: a login is refused by it, and an existing session
 // keeps the limits it has.
 func (g *Guard) policy(ctx context.Context, s Subject) (Timeouts, Limit, error) {
-	limit := g.cfg.Limit
 	if g.cfg.Policy == nil {
-		t := g.cfg.Timeouts
-		t.Absolute = stricter(t.Absolute, g.sm.Lifetime) // read per request, as scs does
-		t.Idle = min(t.Idle, t.Absolute)
+		t, limit := g.basePolicy()
 		return t, limit, nil
 	}
+	limit := g.cfg.Limit
 	p := g.cfg.Policy(ctx, s)
 	t := p.Timeouts
 	if t.Absolute == 0 {
