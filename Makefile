@@ -4,7 +4,7 @@
 MODULES := . bench cmd/scsguard contract examples internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour fuzz bench bench-smoke programs
+.PHONY: test check race mutants some-mutants tour rolling fuzz bench bench-smoke programs
 
 test: check programs race bench-smoke some-mutants
 
@@ -36,6 +36,10 @@ bench:
 # Writes docs/tour.md anew; a test says when that is needed.
 tour:
 	TOUR=write go test -count=1 -run '^TestTheTourInTheDocs$$' ./examples/server
+
+# Writes the tables of docs/rolling-deploy.md anew; a test says when that is needed.
+rolling:
+	ROLLING=write go test -count=1 -run '^TestARollingDeployAndARollbackAreSafe$$' .
 
 # Half a minute for each fuzz target.
 fuzz:

@@ -67,6 +67,7 @@ func plainHandlers(mux *http.ServeMux, sm *scs.SessionManager) {
 		sm.Put(r.Context(), "flash", "goodbye")
 		return err
 	})
+	handle("/plain/put", func(r *http.Request) error { sm.Put(r.Context(), "cart", "book"); return nil })
 	handle("/plain/clear", func(r *http.Request) error { return sm.Clear(r.Context()) })
 	handle("/plain/renew", func(r *http.Request) error { return sm.RenewToken(r.Context()) })
 	mux.HandleFunc("/plain/whoami", func(w http.ResponseWriter, r *http.Request) {
