@@ -181,10 +181,7 @@ func (g *Guard) commitLive(ctx context.Context, r *request, rec Record, b []byte
 // re-authentication may have moved the record's since.
 func (g *Guard) applyDeadline(ctx context.Context, r *request, rec Record, deadline time.Time) (now Record, over bool, err error) {
 	if r != nil {
-		r.mu.Lock()
-		loaded := r.deadline
-		r.mu.Unlock()
-		if deadline.Equal(loaded) {
+		if deadline.Equal(r.loadedDeadline()) {
 			return rec, false, nil
 		}
 	}

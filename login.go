@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/alexedwards/scs/v2"
 )
 
 // Login begins a session of the user, whom the application has authenticated.
@@ -92,7 +90,7 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	if err := l.findPrior(ctx); err != nil {
 		return Session{}, err
 	}
-	vctx, err := g.changeToken(ctx, r, &l.before, &l.rec)
+	vctx, err := l.newToken(ctx)
 	if err != nil {
 		return Session{}, err
 	}
@@ -130,6 +128,22 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	s := settled.Record.public()
 	s.Current, s.LastLogin, s.Others = true, adm.LastLogin, publicSessions(adm.Others, "")
 	return s, nil
+}
+
+// newToken gives the session a new token. A login that was noticed has what else
+// the application did to it: a token that is new already, and a deadline of its own.
+func (l *login) newToken(ctx context.Context) (context.Context, error) {
+	g, r := l.g, l.r
+	if !l.noticed {
+		return g.changeToken(ctx, r, &l.before, &l.rec)
+	}
+	if deadline := g.sm.Deadline(ctx); !deadline.Equal(r.loadedDeadline()) && deadline.Before(l.rec.Absolute) {
+		l.rec.Absolute = deadline
+	}
+	if key := g.storeKey(g.sm.Token(ctx)); r.isFresh(key) {
+		return g.keepToken(ctx, r, &l.before, &l.rec), nil
+	}
+	return g.changeToken(ctx, r, &l.before, &l.rec)
 }
 
 // findPrior finds the session of the browser before, also if the application
@@ -404,16 +418,7 @@ func (l *login) takeOver(ctx context.Context, settled Settled) {
 			break
 		}
 	}
-	if between := l.before.key; l.noticed && between != came && between != old {
+	if between := l.before.key; l.noticed && between != came && between != old && between != rec.Key {
 		g.deleteData(ctx, between) // a commit of the application's own, under a token that nobody was told
 	}
-}
-
-// tokenState is what the session manager held before a change of token.
-type tokenState struct {
-	token    string
-	key      Key
-	deadline time.Time
-	status   scs.Status
-	mark     string
 }

@@ -75,6 +75,8 @@ func (g *Guard) noticed(ctx context.Context, r *request) (what change, user stri
 		return loggedOut, user, rec, nil
 	case !known && r.holdsDataOf(user, g.sm.GetString(ctx, markKey)):
 		return unchanged, user, rec, nil // what is left of a session that has ended: it is not stored
+	case !g.sm.Deadline(ctx).After(time.Now()):
+		return unchanged, user, rec, nil // nor is what the application has given no time to live
 	}
 	return loggedIn, user, rec, nil
 }
@@ -118,9 +120,11 @@ func (g *Guard) noticeLogout(ctx context.Context, r *request, rec Record) error 
 	dead, won, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndDestroyed, Detail: "user key"})
 	g.sm.Remove(ctx, markKey)
 	if !renewed {
+		deadline := g.sm.Deadline(ctx)
 		if err := g.sm.RenewToken(g.withVerb(ctx)); err != nil {
 			return err
 		}
+		g.sm.SetDeadline(ctx, deadline)
 	}
 	r.mu.Lock()
 	r.phase, r.key, r.rec = anonymous, "", Record{}

@@ -2,25 +2,65 @@ package scsguard
 
 import (
 	"context"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 )
+
+// tokenState is what the session manager holds before a change of token.
+type tokenState struct {
+	token    string
+	key      Key
+	deadline time.Time
+	status   scs.Status
+	mark     string
+}
+
+func (g *Guard) tokenState(ctx context.Context) tokenState {
+	token := g.sm.Token(ctx)
+	return tokenState{token: token, key: g.storeKey(token), deadline: g.sm.Deadline(ctx), status: g.sm.Status(ctx), mark: g.sm.GetString(ctx, markKey)}
+}
 
 // changeToken gives the session data in ctx a new token, the mark of rec and its
 // absolute deadline, without touching the store. It sets rec.Key. The returned
 // context makes Commit of the session manager store the data and do nothing
 // else.
 func (g *Guard) changeToken(ctx context.Context, r *request, before *tokenState, rec *Record) (context.Context, error) {
-	*before = tokenState{token: g.sm.Token(ctx), key: g.storeKey(g.sm.Token(ctx)), deadline: g.sm.Deadline(ctx), status: g.sm.Status(ctx), mark: g.sm.GetString(ctx, markKey)}
+	*before = g.tokenState(ctx)
 	vctx := g.withVerb(g.withRequest(ctx, r))
 	if err := g.sm.RenewToken(vctx); err != nil {
 		return vctx, err
 	}
+	return g.putToken(vctx, rec), nil
+}
+
+// keepToken is changeToken where the application has just renewed the token.
+func (g *Guard) keepToken(ctx context.Context, r *request, before *tokenState, rec *Record) context.Context {
+	*before = g.tokenState(ctx)
+	return g.putToken(g.withVerb(g.withRequest(ctx, r)), rec)
+}
+
+// isFresh reports whether a key is one that RenewToken has made in this request.
+func (r *request) isFresh(key Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, swapped := r.swaps[key]
+	return key != "" && key != r.came && key != r.key && !swapped
+}
+
+func (r *request) loadedDeadline() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deadline
+}
+
+// putToken makes the session data that of the record.
+func (g *Guard) putToken(ctx context.Context, rec *Record) context.Context {
 	rec.Key = g.storeKey(g.sm.Token(ctx))
-	g.sm.Put(vctx, markKey, g.mark(rec.Session))
-	g.sm.Remove(vctx, seenKey)
-	g.sm.SetDeadline(vctx, rec.Absolute.UTC())
-	return vctx, nil
+	g.sm.Put(ctx, markKey, g.mark(rec.Session))
+	g.sm.Remove(ctx, seenKey)
+	g.sm.SetDeadline(ctx, rec.Absolute.UTC())
+	return ctx
 }
 
 // isOfOther reports whether session data with that mark holds what another user

@@ -22,6 +22,7 @@ import (
 
 const (
 	cookieName = "__Host-session"
+	guestKey   = "nobody" // what an anonymous visitor has for a user key
 	lifetime   = 8 * time.Hour
 )
 
@@ -29,6 +30,7 @@ const (
 type app struct {
 	t  testing.TB
 	c  conditions
+	w  way
 	sm *scs.SessionManager
 	// guard is nil over scs alone. Only login and logout may ask.
 	guard *scsguard.Guard
@@ -57,9 +59,9 @@ func newManager(n int, c conditions, codec scs.Codec, inner scs.Store) *scs.Sess
 }
 
 // observe runs a promise in one application and returns what it noted.
-func observe(t *testing.T, p promise, s *store, c conditions, codec scs.Codec, guarded bool) string {
+func observe(t *testing.T, p promise, s *store, c conditions, codec scs.Codec, w way) string {
 	t.Helper()
-	a := &app{c: c, pages: make(map[string]http.HandlerFunc)}
+	a := &app{c: c, w: w, pages: make(map[string]http.HandlerFunc)}
 	run := func(t *testing.T) {
 		a.t = t
 		a.inner = s.open(t)
@@ -70,7 +72,7 @@ func observe(t *testing.T, p promise, s *store, c conditions, codec scs.Codec, g
 		if p.manager != nil {
 			p.manager(a.sm)
 		}
-		if !a.mount(p, s, guarded) {
+		if !a.mount(p, s) {
 			return
 		}
 		if p.wire {
@@ -97,14 +99,14 @@ func observe(t *testing.T, p promise, s *store, c conditions, codec scs.Codec, g
 }
 
 // mount puts the application together. It reports whether there is one.
-func (a *app) mount(p promise, s *store, guarded bool) bool {
+func (a *app) mount(p promise, s *store) bool {
 	mux := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		h := a.pages[r.URL.Path]
 		a.mu.Unlock()
 		h(w, r)
 	})
-	if !guarded {
+	if a.w == scsAlone {
 		a.serve = a.sm.LoadAndSave(mux)
 		return true
 	}
@@ -128,10 +130,27 @@ func (a *app) mount(p promise, s *store, guarded bool) bool {
 	return true
 }
 
+// A way is how the application runs.
+type way uint8
+
+const (
+	scsAlone  way = iota
+	withVerbs     // under the guard, which its handlers call
+	unchanged     // under the guard, which reads its user key
+)
+
 // config is what the guard needs to be told. Only over memstore it finds a
 // registry by itself.
 func (a *app) config(registry bool) scsguard.Config {
 	cfg := scsguard.Config{Audit: scsguard.Discard()}
+	if a.w == unchanged {
+		cfg.UserID = func(ctx context.Context) string {
+			if user := a.sm.GetString(ctx, "user"); user != guestKey {
+				return user
+			}
+			return ""
+		}
+	}
 	if registry {
 		cfg.Registry, cfg.Keys = scsguard.NewMemoryRegistry(), [][]byte{[]byte("thirty-two bytes that are a test")}
 	}
@@ -161,7 +180,7 @@ func (a *app) must(err error) {
 
 // login logs in as the documentation of each says.
 func (a *app) login(ctx context.Context, name string) error {
-	if a.guard == nil {
+	if a.w != withVerbs {
 		if err := a.sm.RenewToken(ctx); err != nil {
 			return err
 		}
@@ -177,7 +196,7 @@ func (a *app) visitor() *browser {
 	b := a.browser()
 	switch a.c.visitor {
 	case guest:
-		b.with(func(ctx context.Context) { a.sm.Put(ctx, "user", "nobody") })
+		b.with(func(ctx context.Context) { a.sm.Put(ctx, "user", guestKey) })
 	case user:
 		b.with(func(ctx context.Context) { a.must(a.login(ctx, "alice")) })
 	}
@@ -295,7 +314,7 @@ func (b *browser) whoami() {
 	b.with(func(ctx context.Context) {
 		name := b.a.sm.GetString(ctx, "user")
 		if b.a.guard != nil {
-			if s, ok := b.a.guard.Current(ctx); ok && s.User != name || !ok && name != "" && name != "nobody" {
+			if s, ok := b.a.guard.Current(ctx); ok && s.User != name || !ok && name != "" && name != guestKey {
 				b.a.note("the guard says %q", s.User)
 			}
 		}

@@ -22,7 +22,7 @@ func (a *app) byHand() *hand {
 	h := &hand{a: a}
 	switch a.c.visitor {
 	case guest:
-		h.with(func(ctx context.Context) { a.sm.Put(ctx, "user", "nobody") })
+		h.with(func(ctx context.Context) { a.sm.Put(ctx, "user", guestKey) })
 	case user:
 		h.with(func(ctx context.Context) { a.must(a.login(ctx, "alice")) })
 	}

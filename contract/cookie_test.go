@@ -181,7 +181,9 @@ func twoManagers(a *app) {
 	other.Cookie.Name, other.Lifetime = "__Host-other", time.Hour
 	within := other.LoadAndSave
 	if a.guard != nil {
-		guard, err := scsguard.New(other, a.config(true))
+		cfg := a.config(true)
+		cfg.UserID = nil // it reads the data of the other manager
+		guard, err := scsguard.New(other, cfg)
 		require.NoError(a.t, err)
 		a.t.Cleanup(func() { closeGuard(guard) })
 		within = guard.Protect

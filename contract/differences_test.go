@@ -36,6 +36,7 @@ var (
 	pagesOfUsers = listed("Pages of users are not stored", "The back button must not show after the logout what was shown before it.")
 	ownCookie    = listed("Only the guard writes the session cookie", "A cookie that was written earlier in the request may carry a token that is no longer the right one.")
 	justReplaced = listed("An answer to a token that was just replaced sets no cookie", "The browser has a newer cookie already or is about to get it, and another one would log the user out.")
+	keyLogout    = listed("A user key that goes is a logout", "With Config.UserID the application's own user key says who is logged in, and nobody is when it is gone.")
 )
 
 // What works that did not.

@@ -163,7 +163,8 @@ func errorPromises() []promise {
 				}
 			},
 			want: "the error of the store: yes\nthe error of the store: yes\nthe error of the store: yes",
-			but:  []but{{listed: deletesLater, on: loggedIn, guard: "the error of the store: yes\nthe error of the store: no\nthe error of the store: no"}},
+			but: []but{{listed: deletesLater, on: loggedIn, guard: "the error of the store: yes\nthe error of the store: no\nthe error of the store: no"},
+				{listed: deletesLater, on: anonymous, keyed: "the error of the store: yes\nthe error of the store: no\nthe error of the store: no"}},
 		},
 		{
 			says:    "a session whose data cannot be decoded is answered by the error function, until it is over",

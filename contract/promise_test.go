@@ -37,6 +37,7 @@ type but struct {
 	on     func(conditions) bool // nil: always
 	plain  string                // empty: as promised
 	guard  string                // empty: as promised
+	keyed  string                // by the user key, where it is not as with verbs
 }
 
 // conditions are what a promise is kept under.
@@ -102,7 +103,7 @@ func TestPromisesAreKeptOrTheDifferenceIsListed(t *testing.T) {
 // keep runs one promise both ways.
 func keep(t *testing.T, p promise, s *store, c conditions, codec scs.Codec) {
 	t.Helper()
-	plain, guarded := p.want, p.want
+	plain, guarded, keyed := p.want, p.want, ""
 	for _, b := range p.but {
 		if b.on != nil && !b.on(c) {
 			continue
@@ -113,13 +114,17 @@ func keep(t *testing.T, p promise, s *store, c conditions, codec scs.Codec) {
 		if b.guard != "" {
 			guarded = b.guard
 		}
+		if b.keyed != "" {
+			keyed = b.keyed
+		}
 	}
+	keyed = cmp.Or(keyed, guarded)
 	for _, way := range []struct {
-		name    string
-		guarded bool
-		want    string
-	}{{"scs alone", false, plain}, {"under the guard", true, guarded}} {
-		got := observe(t, p, s, c, codec, way.guarded)
+		name string
+		w    way
+		want string
+	}{{"scs alone", scsAlone, plain}, {"under the guard", withVerbs, guarded}, {"under the guard, by its user key", unchanged, keyed}} {
+		got := observe(t, p, s, c, codec, way.w)
 		if want := lines(way.want); got != want {
 			t.Errorf("%s:\n%s\nshould be\n%s", way.name, indent(got), indent(want))
 		}
@@ -153,7 +158,7 @@ func TestEachPromiseSaysSomething(t *testing.T) {
 			t.Errorf("%q: time is simulated only where there is no connection", p.says)
 		}
 		for _, b := range p.but {
-			if b.listed == nil || lines(cmp.Or(b.plain, p.want)) == lines(cmp.Or(b.guard, p.want)) {
+			if b.listed == nil || lines(cmp.Or(b.plain, p.want)) == lines(cmp.Or(b.guard, b.keyed, p.want)) {
 				t.Errorf("%q: an exception has to be listed, and to be a difference", p.says)
 			}
 		}

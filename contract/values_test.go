@@ -142,6 +142,7 @@ func valuePromises() []promise {
 				a.note("the same token: %s", yes(b.token == before))
 			},
 			want: "at once: <nil>\nchanged: <nil>\nuser: \"\"\nthe same token: yes",
+			but:  []but{{listed: keyLogout, on: loggedIn, keyed: "at once: <nil>\nchanged: <nil>\nuser: \"\"\nthe same token: no"}},
 		},
 		{
 			says: "Clear leaves nothing behind",
@@ -156,7 +157,7 @@ func valuePromises() []promise {
 				b.with(a.keys)
 			},
 			want: "keys:\nkeys:",
-			but:  []but{{listed: namesOfItsOwn, on: loggedIn, guard: "keys:\nkeys: __scsguard"}},
+			but:  []but{{listed: namesOfItsOwn, on: loggedIn, guard: "keys:\nkeys: __scsguard", keyed: "keys:\nkeys:"}},
 		},
 		{
 			says: "one visitor does not see what another has",
@@ -262,7 +263,7 @@ func valuePromises() []promise {
 				b.whoami()
 			},
 			want: "cart: alice's book\ncart: alice's book\nbob",
-			but:  []but{{listed: otherUser, guard: "cart: alice's book\ncart: <nil>\nbob"}},
+			but:  []but{{listed: otherUser, guard: "cart: alice's book\ncart: <nil>\nbob", keyed: "cart: alice's book\ncart: alice's book\nbob"}},
 		},
 	}
 }
