@@ -65,6 +65,9 @@ func (g *Guard) Record(ctx context.Context, e Event) error {
 // first are counted and told as one event. A refusal by the cap is no failure:
 // do not count it against the user.
 func (g *Guard) LoginFailed(ctx context.Context, user, reason string) {
+	if g == nil {
+		return
+	}
 	r := g.requestFrom(ctx)
 	e := g.event(r, EventLoginFailed, Record{User: user})
 	if r != nil { // he may be logged in, and have failed to prove it again

@@ -29,6 +29,7 @@ import (
 // request goes on until the limit it knew of last, and is cut off then with
 // [ErrUnavailable] as the cause.
 func (g *Guard) CutOff(next http.Handler) http.Handler {
+	g.mustExist()
 	serve := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r := g.requestFrom(req.Context())
 		rec, ok := r.session()

@@ -47,6 +47,10 @@ var (
 	// ErrNoSession reports a context that the session manager has not loaded.
 	ErrNoSession = errors.New("scsguard: no session in the context; mount Guard.Protect around the handler, or call Load of the session manager first")
 
+	// ErrNoGuard reports a verb of a nil *Guard, as in the literal of a test that
+	// has none.
+	ErrNoGuard = errors.New("scsguard: the guard is nil, so nothing is granted and nothing is ended; make one with scsguard.New, in a test with guardtest.NewWith")
+
 	// ErrClosed reports a login or another grant after [Guard.Close].
 	ErrClosed = errors.New("scsguard: the guard is closed")
 )

@@ -38,6 +38,7 @@ func (g *Guard) gate(next http.Handler, check func(*request, Record, bool) Reaso
 // RequireLogin refuses requests without a live session: 401 with the reason why
 // the session ended, if there was one. Browsers are sent to Config.LoginURL.
 func (g *Guard) RequireLogin(next http.Handler) http.Handler {
+	g.mustExist()
 	return g.gate(next, func(r *request, _ Record, loggedIn bool) Reason {
 		if loggedIn {
 			return ""
@@ -62,6 +63,7 @@ func (r *request) endedReason() Reason {
 // serves everybody else, also those who never logged in: for pages that are
 // public but must not silently turn from "logged in" to "anonymous".
 func (g *Guard) EnforceTimeouts(next http.Handler) http.Handler {
+	g.mustExist()
 	return g.gate(next, func(r *request, _ Record, _ bool) Reason {
 		switch reason := r.endedReason(); reason {
 		case ReasonIdle, ReasonAbsolute:
@@ -83,6 +85,7 @@ func (g *Guard) EnforceTimeouts(next http.Handler) http.Handler {
 // Activity is recorded at least every d/15, or every d/2 if Config.Timeouts.Touch
 // was set. Somebody may be refused that much early by it, never late.
 func (g *Guard) LimitIdle(d time.Duration) func(http.Handler) http.Handler {
+	g.mustExist()
 	if d <= 0 {
 		panic("scsguard: LimitIdle needs a positive duration")
 	}
@@ -148,6 +151,7 @@ func (r *request) pass() {
 // event streams. The limits are enforced on them, and they prolong nothing. It
 // works inside of [Guard.Protect] and around it.
 func (g *Guard) Passive(next http.Handler) http.Handler {
+	g.mustExist()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if r := g.requestFrom(req.Context()); r != nil {
 			r.pass()

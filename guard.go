@@ -16,6 +16,11 @@ import (
 // one with [New], mount [Guard.Protect] where LoadAndSave was, and call
 // [Guard.Login] and [Guard.Logout] where the application logs its users in and
 // out. Its methods are safe for concurrent use.
+//
+// A nil *Guard guards nothing, and says so. Its verbs return [ErrNoGuard]; for
+// Current, Ended and Status nobody is logged in; LoginFailed records nothing; Health
+// is not OK. All its other methods panic, the middlewares and handlers where they
+// are mounted, so that no program begins to serve without its guard.
 type Guard struct {
 	sm       *scs.SessionManager
 	cfg      Config
@@ -111,6 +116,9 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 //
 // The error says what could not be written.
 func (g *Guard) Close(ctx context.Context) error {
+	if g == nil {
+		return ErrNoGuard
+	}
 	if g.closed.Swap(true) {
 		select {
 		case <-g.ended:
@@ -175,12 +183,27 @@ func (g *Guard) shutDown(ctx context.Context) error {
 
 // Store returns the session store that the application gave to the manager,
 // without the guard around it. What is read from it may be dead already.
-func (g *Guard) Store() scs.Store { return g.inner }
+func (g *Guard) Store() scs.Store {
+	g.mustExist()
+	return g.inner
+}
 
 // Registry returns the registry that the guard asks, in its namespace: for tests
 // and tools. Package registrytest says what its methods do. The trail learns only
 // of endings, and of those as soon as a sweep has found them.
-func (g *Guard) Registry() Registry { return g.registry }
+func (g *Guard) Registry() Registry {
+	g.mustExist()
+	return g.registry
+}
+
+// mustExist panics if there is no guard: where a middleware is mounted, since one
+// that let everybody through would go unnoticed.
+func (g *Guard) mustExist() {
+	if g == nil {
+		panic("scsguard: a method of a nil *Guard was called that cannot return an error, such as a middleware; " +
+			"make the guard with scsguard.New before the routes, in a test with guardtest.NewWith")
+	}
+}
 
 // checkManager reports whether the session manager is still as the guard needs
 // it. A change of the store or the idle timeout would let sessions live on
@@ -221,6 +244,9 @@ func (g *Guard) checkManager() error {
 // open reports why nothing may be granted: the guard is closed, or the manager was
 // changed. Contexts of a bare Load come to the verbs past Protect, which asks, too.
 func (g *Guard) open() error {
+	if g == nil {
+		return ErrNoGuard
+	}
 	if g.closed.Load() {
 		return ErrClosed
 	}

@@ -88,6 +88,9 @@ func (h *healthLog) failing(c Component) bool {
 // likes. What has failed is tried again without requests: the trail and the
 // registry by their own work, the store by the sweep.
 func (g *Guard) Health() Health {
+	if g == nil {
+		return Health{Problems: []Problem{{Component: ComponentConfig, Err: ErrNoGuard}}}
+	}
 	g.checkManager()
 	g.health.mu.RLock()
 	defer g.health.mu.RUnlock()

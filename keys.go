@@ -33,12 +33,14 @@ func digest(key []byte, purpose string, parts ...string) string {
 // find the session it belonged to. It does not depend on HashTokenInStore.
 // Only a process with the same Config.Keys computes the same value.
 func (g *Guard) TokenHash(token string) string {
+	g.mustExist()
 	return digest(g.cfg.Keys[0], "token", hashToken(token))
 }
 
 // TokenHashes returns what TokenHash returned while each of Config.Keys was the
 // first: all values to look for in an old trail.
 func (g *Guard) TokenHashes(token string) []string {
+	g.mustExist()
 	hashes := make([]string, len(g.cfg.Keys))
 	for i, key := range g.cfg.Keys {
 		hashes[i] = digest(key, "token", hashToken(token))

@@ -58,6 +58,9 @@ func (g *Guard) Logout(ctx context.Context) error {
 // does not exist, has ended or belongs to somebody else is [ErrNotFound]. Other
 // errors: [ErrNotLoggedIn] or [ErrNoSession] without Of, [ErrUnavailable].
 func (g *Guard) End(ctx context.Context, session string, opts ...EndOption) error {
+	if g == nil {
+		return ErrNoGuard
+	}
 	var o endOptions
 	for _, opt := range opts {
 		opt.end(&o)
@@ -163,6 +166,9 @@ func (g *Guard) EndExternal(ctx context.Context, id string, opts ...RevokeOption
 }
 
 func (g *Guard) revokeWith(ctx context.Context, rev Revocation, opts []RevokeOption) (int, error) {
+	if g == nil {
+		return 0, ErrNoGuard
+	}
 	o := endOptions{user: rev.User}
 	for _, opt := range opts {
 		opt.revoke(&o)

@@ -18,6 +18,7 @@ import (
 // the store or the registry cannot be reached it answers 503, so that nobody
 // who is logged in is taken for anonymous, and leaves the cookie alone.
 func (g *Guard) Protect(next http.Handler) http.Handler {
+	g.mustExist()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if g.requestFrom(req.Context()) != nil {
 			next.ServeHTTP(w, req)

@@ -139,6 +139,9 @@ func remoteAddr(r *http.Request) netip.Addr {
 // through Load of the session manager without the guard's middleware, or
 // through its Iterate.
 func (g *Guard) attach(ctx context.Context) (*request, error) {
+	if g == nil {
+		return nil, ErrNoGuard
+	}
 	if !g.loaded(ctx) {
 		return nil, ErrNoSession
 	}

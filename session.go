@@ -167,6 +167,9 @@ func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 // SessionsOf returns the sessions of any user, for administrators. It needs no
 // session in the context.
 func (g *Guard) SessionsOf(ctx context.Context, user string) ([]Session, error) {
+	if g == nil {
+		return nil, ErrNoGuard
+	}
 	recs, err := g.list(ctx, user)
 	return publicSessions(recs, ""), err
 }

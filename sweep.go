@@ -17,6 +17,9 @@ const sweepBatch = 100
 // several may run at the same time, in several processes. An error says what
 // could not be done; the next sweep tries it again.
 func (g *Guard) Sweep(ctx context.Context) (int, error) {
+	if g == nil {
+		return 0, ErrNoGuard
+	}
 	n, err := g.attendDue(ctx)
 	return n, errors.Join(err, g.trail.flush(ctx))
 }
