@@ -1,10 +1,10 @@
 # make test runs everything that CI runs. The Go toolchain is all it needs; what a
 # few tests drive for real is installed where that is possible.
 
-MODULES := . bench cmd/scsguard contract examples internal/tools
+MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour rolling fuzz bench bench-smoke programs
+.PHONY: test check race mutants some-mutants tour rolling adopting fuzz bench bench-smoke programs
 
 test: check programs race bench-smoke some-mutants
 
@@ -40,6 +40,10 @@ tour:
 # Writes the tables of docs/rolling-deploy.md anew; a test says when that is needed.
 rolling:
 	ROLLING=write go test -count=1 -run '^TestARollingDeployAndARollbackAreSafe$$' .
+
+# Writes the differences in docs/adopting.md anew; a test says when that is needed.
+adopting:
+	ADOPTING=write go test -count=1 -run '^TestTheDifferencesInTheDocs$$' ./examples/adopt
 
 # Half a minute for each fuzz target.
 fuzz:

@@ -75,7 +75,8 @@ type Config struct {
 
 	// OnEvent is told of every event after it was handed to the trail: to mail
 	// about a new device, to clear a second cookie. It is called outside of any
-	// lock, concurrently, in the goroutine of the request or of a sweep. Its
+	// lock, concurrently, in the goroutine of the request or in one of its own, and
+	// only in the process where the event took place. Its
 	// context carries the values of the request but not its cancellation. A
 	// panic in it is reported by [Guard.Health] and stops there.
 	OnEvent func(context.Context, Event)
