@@ -95,6 +95,32 @@ func TestTheDifferencesInTheDocs(t *testing.T) {
 	}
 }
 
+// What docs/adopting.md tells to write is compiled: each block stands, line by line
+// and in this order, in a file of an application.
+func TestTheCodeInTheDocsIsThatOfAnApplication(t *testing.T) {
+	files, err := filepath.Glob("*/after/*.go")
+	require.NoError(t, err)
+	blocks := strings.Split(read(t, adoptingFile), "```go\n")[1:]
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		block, _, closed := strings.Cut(block, "```")
+		require.True(t, closed)
+		require.True(t, slices.ContainsFunc(files, func(file string) bool { return stands(block, read(t, file)) }), "no application has this:\n%s", block)
+	}
+}
+
+// stands reports whether all lines of a block are in a text, in their order.
+func stands(block, text string) bool {
+	for line := range strings.Lines(block) {
+		_, after, found := strings.Cut(text, strings.TrimSpace(line))
+		if !found {
+			return false
+		}
+		text = after
+	}
+	return true
+}
+
 // difference returns the unified diffs of the program's files, without its tests.
 func difference(t *testing.T, pattern string) string {
 	t.Helper()
