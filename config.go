@@ -233,7 +233,7 @@ func cookieProblems(c scs.SessionCookie) []FieldError {
 			Cure: cure + ", or say in Config.InsecureCookie why it is acceptable"})
 	}
 	if !c.Secure {
-		bad("Secure", "false", "the token would travel over plain HTTP", "set it to true (browsers accept it on http://localhost)")
+		bad("Secure", "false", "the token would travel over plain HTTP", "set it to true (browsers accept it on http://localhost; in Go tests use httptest.NewTLSServer)")
 	}
 	if !c.HttpOnly {
 		bad("HttpOnly", "false", "any script in the page could read the token", "set it to true")
