@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -19,20 +18,37 @@ func TestEveryRouteRefusesWhoseSessionIsOver(t *testing.T) {
 	app.Check(t, guardtest.Get("/drafts"))
 }
 
-// The key alone, which the tests put by hand, opens no route: RequireLogin asks the
-// guard.
-func TestTheKeyInTheDataLogsNobodyIn(t *testing.T) {
+// Config.UserID finds the key in a session that a test has committed, as in one from
+// before the guard: it is a login, with a record and limits.
+func TestASessionThatATestHasCommittedIsALogin(t *testing.T) {
 	a := newApp()
 	ctx, err := a.sessions.Load(context.Background(), "")
 	require.NoError(t, err)
 	a.sessions.Put(ctx, "authorID", 2)
 	token, _, err := a.sessions.Commit(ctx)
 	require.NoError(t, err)
-	r := httptest.NewRequest("GET", "/drafts", nil)
-	r.AddCookie(&http.Cookie{Name: "__Host-session", Value: token})
-	w := httptest.NewRecorder()
-	a.routes().ServeHTTP(w, r)
-	require.Equal(t, 401, w.Code)
+	b := guardtest.NewBrowser(t, a.routes())
+	b.SetToken(token)
+	require.Equal(t, "Drafts of bob\n", b.Get("/drafts").Body)
+
+	guardtest.ExpireIdle(t, a.guard.Registry(), token)
+	require.Equal(t, 401, b.Get("/drafts").Status)
+}
+
+// What does not work without Protect: to put another user over one that is logged in.
+// The session would need a new token, and nobody could be told of it.
+func TestByHandNobodyTakesOverTheSessionOfAnother(t *testing.T) {
+	a := newApp()
+	ctx, err := a.sessions.Load(context.Background(), "")
+	require.NoError(t, err)
+	_, err = a.guard.Login(ctx, "1")
+	require.NoError(t, err)
+	a.sessions.Put(ctx, "authorID", 1)
+	_, _, err = a.sessions.Commit(ctx)
+	require.NoError(t, err)
+	a.sessions.Put(ctx, "authorID", 2)
+	_, _, err = a.sessions.Commit(ctx)
+	require.ErrorContains(t, err, "outside of Protect")
 }
 
 // Whoever goes back to scs alone finds the sessions as they are: the guard's store

@@ -32,11 +32,13 @@ func newApp() *app {
 	sessions := scs.New()
 	sessions.Cookie.Name = "__Host-session"
 	sessions.Cookie.Secure = true
-	guard, err := scsguard.New(sessions, scsguard.Config{Audit: scsguard.NewWriterSink(os.Stderr)})
+	a := &app{sessions: sessions, names: map[int]string{1: "alice", 2: "bob"}}
+	guard, err := scsguard.New(sessions, scsguard.Config{Audit: scsguard.NewWriterSink(os.Stderr), UserID: a.userID})
 	if err != nil {
 		log.Fatal(err)
 	}
-	return &app{sessions: sessions, guard: guard, names: map[int]string{1: "alice", 2: "bob"}}
+	a.guard = guard
+	return a
 }
 
 func (a *app) routes() http.Handler {
@@ -49,6 +51,14 @@ func (a *app) routes() http.Handler {
 
 // authorID returns the number of the author who is logged in, or 0.
 func (a *app) authorID(ctx context.Context) int { return a.sessions.GetInt(ctx, "authorID") }
+
+// userID is what the guard calls the author, "" if nobody is logged in.
+func (a *app) userID(ctx context.Context) string {
+	if id := a.authorID(ctx); id != 0 {
+		return strconv.Itoa(id)
+	}
+	return ""
+}
 
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
 	for id, name := range a.names {
