@@ -2,6 +2,7 @@ package scsguard_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -58,13 +59,15 @@ func TestAStreamAndAWebsocketEndWithTheirSessionAndWriteNothingAfterIt(t *testin
 				synctest.Wait()
 
 				end(t, a, b)
-				synctest.Wait()
+				at := time.Now()
 				for range 2 {
 					var over *scsguard.EndedError
 					require.ErrorAs(t, <-causes, &over)
 				}
+				require.Zero(t, time.Since(at), "at once")
+				require.NoError(t, client.SetReadDeadline(time.Now().Add(time.Minute)))
 				_, err := client.Read(make([]byte, 1))
-				require.Error(t, err, "the websocket is closed")
+				require.ErrorIs(t, err, io.EOF, "the websocket is closed")
 				close(release)
 				<-done
 				<-done
