@@ -83,6 +83,8 @@ func (s *guardedStore) CommitCtx(ctx context.Context, token string, b []byte, ex
 			if over, err := g.noticeBare(ctx, rec, b); over || err != nil {
 				return err
 			}
+		} else if held, err := g.holdBack(r, rec.User, b); held || err != nil {
+			return err
 		}
 		return g.commitLive(ctx, r, rec, b, expiry)
 	case StateUnknown:
@@ -160,19 +162,24 @@ func (g *Guard) commitLive(ctx context.Context, r *request, rec Record, b []byte
 	if err := g.write(ctx, rec.Key, b, rec.Absolute); err != nil {
 		return err
 	}
-	// The session may have ended between the look and the write. Its record is
-	// dead, but its data must not stay behind either.
-	after, err := g.get(ctx, rec.Key)
-	if err != nil {
+	if lives, err := g.keepIfLive(ctx, rec.Key); lives || err != nil {
 		return err
 	}
-	if after.State != StateLive {
-		if r != nil {
-			r.hush()
-		}
-		return g.remove(ctx, rec.Key)
+	if r != nil {
+		r.hush()
 	}
 	return nil
+}
+
+// keepIfLive looks at a session whose data was just written. It may have ended
+// between the look and the write: its record is dead, but its data must not stay
+// behind either.
+func (g *Guard) keepIfLive(ctx context.Context, key Key) (live bool, err error) {
+	rec, err := g.get(ctx, key)
+	if err != nil || rec.State == StateLive {
+		return err == nil, err
+	}
+	return false, g.remove(ctx, key)
 }
 
 // applyDeadline takes over a deadline that the application has set: one that has
@@ -270,6 +277,13 @@ func (g *Guard) commitAnonymous(ctx context.Context, r *request, key Key, b []by
 			r.hush()
 		}
 		return nil // it was a login, and its record is gone
+	}
+	if r == nil {
+		if err := g.refusePlanted(ctx, key, b); err != nil {
+			return err
+		}
+	} else if held, err := g.holdBack(r, "", b); held || err != nil {
+		return err
 	}
 	if g.anonymousIdle > 0 {
 		if idle := time.Now().Add(g.anonymousIdle); idle.Before(expiry) {

@@ -254,6 +254,9 @@ func (g *Guard) destroyed(ctx context.Context, r *request, rec Record) error {
 	if r != nil {
 		r.mu.Lock()
 		r.left = true
+		if r.phase == anonymous {
+			r.rec = rec // whose data the request may have still
+		}
 		r.mu.Unlock()
 	}
 	_, _, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Kind: EventLogout, Reason: EndDestroyed})

@@ -64,18 +64,46 @@ func (g *Guard) keepMark(ctx context.Context, r *request, rec Record) error {
 	if g.sm.Deadline(ctx).After(rec.Absolute) {
 		g.sm.SetDeadline(ctx, rec.Absolute.UTC())
 	}
-	_, _, err := g.sm.Commit(g.withVerb(ctx))
+	return g.storeMark(ctx, r, rec, func() error {
+		_, _, err := g.sm.Commit(g.withVerb(ctx))
+		return err
+	})
+}
+
+// storeMark writes data to which the mark was added. Its session may have ended
+// meanwhile, or its data may have been deleted by an instance without the guard:
+// writing it must not bring it back. errEnrolling says to look again.
+func (g *Guard) storeMark(ctx context.Context, r *request, rec Record, write func() error) error {
+	if _, found, err := g.find(ctx, rec.Key); err != nil {
+		return err
+	} else if !found {
+		if _, _, err := g.lose(ctx, r, rec); err != nil {
+			return err
+		}
+		return errEnrolling
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	lives, err := g.keepIfLive(ctx, rec.Key)
+	if err == nil && !lives {
+		err = errEnrolling
+	}
 	return err
 }
 
 // enrollBare is enrollLoaded for a Load without a request.
 func (g *Guard) enrollBare(ctx context.Context, key Key, b []byte, deadline time.Time) ([]byte, bool, error) {
-	user, err := g.claimedIn(b)
+	loaded, err := g.scratch(b)
+	if err != nil {
+		return nil, false, err
+	}
+	user, err := g.claimed(loaded)
 	if err != nil || user == "" {
 		return b, true, err
 	}
 	r := &request{arrived: time.Now()}
-	rec, err := g.enroll(ctx, &login{g: g, r: r, user: user, bare: true}, key, deadline)
+	rec, err := g.enroll(loaded, &login{g: g, r: r, user: user}, key, deadline)
 	g.tellLater(ctx, nil, r.later...)
 	if err != nil || rec.State != StateLive {
 		return nil, false, err
@@ -83,7 +111,7 @@ func (g *Guard) enrollBare(ctx context.Context, key Key, b []byte, deadline time
 	if b, err = g.corrected(b, rec, true, deadline); err != nil {
 		return nil, false, err
 	}
-	return b, true, g.write(ctx, key, b, rec.Absolute)
+	return b, true, g.storeMark(ctx, nil, rec, func() error { return g.write(ctx, key, b, rec.Absolute) })
 }
 
 // enroll makes a record for the session under key. It waits for the trail, as

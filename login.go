@@ -69,7 +69,6 @@ type login struct {
 	// noticed says that the application has put its user key into the session data,
 	// beside whatever else it wants to keep there, and did not call Login.
 	noticed bool
-	bare    bool      // there is no session data that Config.Policy could read
 	kind    EventKind // EventLogin or EventEnroll
 
 	limits   Timeouts
@@ -166,11 +165,9 @@ func (l *login) findPrior(ctx context.Context) error {
 func (l *login) prepare(ctx context.Context) error {
 	g, r := l.g, l.r
 	now := time.Now()
-	var err error
 	l.kind = EventLogin
-	if l.limits, l.limit = g.basePolicy(); !l.bare {
-		l.limits, l.limit, err = g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
-	}
+	var err error
+	l.limits, l.limit, err = g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
 	if err != nil {
 		return err
 	}

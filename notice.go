@@ -34,11 +34,18 @@ type scratchKey struct{ g *Guard }
 // scratchToken stands for the data in the context. It reaches no store.
 const scratchToken = "scratch"
 
-// claimedIn is claimed for encoded data, within a store method. The data is loaded
-// into a context of its own: that of the caller may hold the session whose lock scs
-// has.
+// scratch loads encoded session data into a context of its own, within a store
+// method: that of the caller may hold the session whose lock scs has.
+func (g *Guard) scratch(b []byte) (context.Context, error) {
+	return g.sm.Load(context.WithValue(context.Background(), scratchKey{g}, b), scratchToken)
+}
+
+// claimedIn is claimed for encoded data.
 func (g *Guard) claimedIn(b []byte) (string, error) {
-	ctx, err := g.sm.Load(context.WithValue(context.Background(), scratchKey{g}, b), scratchToken)
+	if g.cfg.UserID == nil {
+		return "", nil
+	}
+	ctx, err := g.scratch(b)
 	if err != nil {
 		return "", err
 	}
@@ -86,7 +93,7 @@ func (g *Guard) noticed(ctx context.Context, r *request) (what change, user stri
 func (r *request) holdsDataOf(user, mark string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.phase == ended && mark != "" && r.rec.User == user
+	return mark != "" && r.rec.User == user
 }
 
 // notice does what is missing before the session is saved.
@@ -160,6 +167,10 @@ func (g *Guard) noticeLate(ctx context.Context, r *request) (store bool) {
 // session a new token.
 var errElsewhere = errors.New("scsguard: another user was put into a logged-in session outside of Protect, where it cannot get a new token; call Guard.Login, or mount Protect")
 
+// errPlanted reports a login under a token that an anonymous session had.
+var errPlanted = errors.New("scsguard: a user was put into an anonymous session outside of Protect without a new token, which another may know (session fixation); " +
+	"call Guard.Login, or RenewToken of the session manager first, or mount Protect")
+
 // noticeBare is noticing in a commit without a request. over means that the
 // session ended, and nothing is to be stored.
 func (g *Guard) noticeBare(ctx context.Context, rec Record, b []byte) (over bool, err error) {
@@ -177,6 +188,37 @@ func (g *Guard) noticeBare(ctx context.Context, rec Record, b []byte) (over bool
 		return true, errElsewhere
 	}
 	return true, nil
+}
+
+// holdBack reports whether data that the application commits itself, within a
+// request, says that somebody else has logged in than the guard knows. Nothing is
+// stored then: save is still to do the login, under a new token, and may have to
+// refuse it. Until then another request with the old token, or after a panic the
+// next one, would be enrolled. A logout is stored at once.
+func (g *Guard) holdBack(r *request, known string, b []byte) (bool, error) {
+	if r.isMarked() {
+		return false, nil
+	}
+	user, err := g.claimedIn(b)
+	return user != "" && user != known, err
+}
+
+// refusePlanted refuses a login in a commit without a request under a token that an
+// anonymous session had before: whoever planted it would be logged in, too. Under a
+// new token the login is noticed when the session is next seen.
+func (g *Guard) refusePlanted(ctx context.Context, key Key, b []byte) error {
+	user, err := g.claimedIn(b)
+	if err != nil || user == "" {
+		return err
+	}
+	old, found, err := g.find(ctx, key)
+	if err != nil || !found {
+		return err
+	}
+	if before, err := g.claimedIn(old); err != nil || before != user {
+		return errors.Join(err, errPlanted)
+	}
+	return nil
 }
 
 // reconcile compares a session that was loaded with its record: an instance

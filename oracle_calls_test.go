@@ -39,9 +39,10 @@ func (o *oracle) handle(w http.ResponseWriter, r *http.Request) {
 		o.judgeCall(run, c, err, before, s, wasLive)
 		o.expect(run, c, err, id, before, s)
 		stamp := o.stamps(ctx)
-		o.must(!ok || stamp == "" || stamp == s.User, "foreign data in the request: %s sees what %s left", s.User, stamp)
+		o.must(!ok || stamp == "" || stamp == s.User || o.pending(ctx, s), "foreign data in the request: %s sees what %s left", s.User, stamp)
 		o.must(!run.known || run.tabs || run.late || run.want == s.User, "somebody else in the request: %q, not %q, after %v", s.User, run.want, c)
 	}
+	o.expectNotice(run, ctx, s)
 }
 
 // stamps returns the users who have left something in the session data.
@@ -88,6 +89,9 @@ func (o *oracle) call(run *oracleRun, c oracleCall, w http.ResponseWriter, ctx c
 		s, err := g.Login(ctx, c.user, o.loginOptions(c)...)
 		if err == nil {
 			sm.Put(ctx, "stamp "+c.user, c.user)
+			if o.setup.unaware {
+				sm.Put(ctx, "user", c.user)
+			}
 			o.mu.Lock()
 			run.logins++
 			o.mu.Unlock()
@@ -148,18 +152,23 @@ func (o *oracle) call(run *oracleRun, c oracleCall, w http.ResponseWriter, ctx c
 		sm.SetDeadline(ctx, time.Now().Add(c.d).UTC())
 	case "Put":
 		sm.Put(ctx, "k", run.id)
+	case "user":
+		o.putUser(run, ctx, c.user)
 	case "Pop":
 		sm.Pop(ctx, "k")
 	case "Get":
 		sm.Get(ctx, "k")
 	case "Commit":
+		run.out = o.setup.unaware && sm.GetString(ctx, "user") == ""
 		return "", second3(sm.Commit(ctx))
 	case "write":
+		o.expectNoticeNow(run, ctx)
 		run.started = true
 		err := second(io.WriteString(w, "x"))
 		o.takeAnswer(run)
 		return "", err
 	case "flush":
+		o.expectNoticeNow(run, ctx)
 		run.started = true
 		err := http.NewResponseController(w).Flush()
 		o.takeAnswer(run)

@@ -81,11 +81,14 @@ func (o *oracle) readTrail() {
 		o.mu.Unlock()
 		switch scsguard.EventKind(e.Event) {
 		case scsguard.EventLogin:
-			if e.Outcome == "success" {
+			switch {
+			case e.Outcome == "success":
 				s.login = e.ID
-			} else {
+			case s != nil: // one that came after the first byte has no session
 				s.failed = true
 			}
+		case scsguard.EventEnroll:
+			o.must(false, "a login that was not noticed: %s", line)
 		case scsguard.EventLogout, scsguard.EventTimeout:
 			o.must(e.ID == e.Session+"/end", "an ending with another ID: %s", line)
 			o.must(!again || old == line, "two endings: %s and %s", old, line)
@@ -201,6 +204,7 @@ func (o *oracle) checkStore(living map[string]scsguard.Session) {
 		mark, _ := values["__scsguard"].(string)
 		id, _, _ := strings.Cut(mark, "@")
 		if id == "" {
+			o.must(values["user"] == nil, "a login without a record: %v", values)
 			o.must(values["stamp alice"] == nil && values["stamp bob"] == nil, "data of a user without a mark: %v", values)
 			continue
 		}

@@ -28,6 +28,7 @@ type oracleSetup struct {
 	hashed    bool
 	bare      bool // the registry and the store in memory, which cannot fail
 	namespace string
+	unaware   bool // Config.UserID is set, and some handlers have never heard of the guard
 }
 
 func newOracleSetup(rng *rand.Rand) oracleSetup {
@@ -42,11 +43,12 @@ func newOracleSetup(rng *rand.Rand) oracleSetup {
 	if rng.IntN(4) == 0 {
 		s.namespace = "staff"
 	}
+	s.unaware = rng.IntN(2) == 0
 	return s
 }
 
 func (s oracleSetup) String() string {
-	return fmt.Sprintf("grace %v, limit %d %v, renew %v, hashed %v, bare %v, namespace %q", s.grace, s.limit.Max, s.limit.OnExceed, s.renew, s.hashed, s.bare, s.namespace)
+	return fmt.Sprintf("grace %v, limit %d %v, renew %v, hashed %v, bare %v, namespace %q, unaware %v", s.grace, s.limit.Max, s.limit.OnExceed, s.renew, s.hashed, s.bare, s.namespace, s.unaware)
 }
 
 // oracleManager is what each history takes a copy of: scs.New starts a goroutine
@@ -113,6 +115,7 @@ type oracleRun struct {
 	broken  bool         // something failed at some time
 	fate    bool         // RenewToken was called and nothing committed since
 	cleared bool         // Clear was called: a renewal counts as a destruction
+	out     bool         // the application has committed a logout itself
 	late    bool         // Destroy was called after the first byte
 
 	known bool   // want is sure
@@ -138,6 +141,7 @@ func playStory(t *testing.T, setup oracleSetup, story []oracleStep) *oracle {
 		retracted: make(map[string]bool), endings: make(map[string]string), over: make(map[string]bool),
 		s: &steps{once: make(map[string]func()), calls: make(map[string]int)},
 	}
+	sm.ErrorFunc = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusInternalServerError) }
 	o.inner = memstore.NewWithCleanupInterval(0)
 	var store scs.Store = o.inner
 	if !setup.bare {
@@ -148,6 +152,9 @@ func playStory(t *testing.T, setup oracleSetup, story []oracleStep) *oracle {
 		o.a = newApp(t, &sm, func(cfg *scsguard.Config) {
 			cfg.Timeouts = scsguard.Timeouts{Idle: oracleIdle, Absolute: oracleAbsolute, Renew: setup.renew}
 			cfg.Limit, cfg.RotationGrace, cfg.Namespace, cfg.SweepEvery = setup.limit, setup.grace, setup.namespace, -1
+			if setup.unaware {
+				byUserKey(&sm)(cfg)
+			}
 			if !setup.bare {
 				cfg.Registry, cfg.Keys = steppedRegistry{scsguard.NewMemoryRegistry(), o.s}, [][]byte{make([]byte, 32)}
 			}
@@ -280,7 +287,7 @@ func (o *oracle) in(session string, browser int) {
 // the same time do not know of each other, and the last answer wins.
 func (o *oracle) isStray(id string) bool {
 	for _, run := range o.runs {
-		if !o.where[id][run.browser] {
+		if where := o.where[id]; where != nil && !where[run.browser] { // nil: it was noticed after all calls
 			continue
 		}
 		for _, other := range run.twins {

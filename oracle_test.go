@@ -182,7 +182,11 @@ func newCalls(rng *rand.Rand, wild int) []oracleCall {
 		case wild == 2 && n == 5:
 			calls = append(calls, oracleCall{kind: "hook", names: newNames(rng)[:1], n: rng.IntN(oracleBrowsers), nested: []oracleCall{newCall(rng)}})
 		}
-		calls = append(calls, newCall(rng))
+		if rng.IntN(4) == 0 {
+			calls = append(calls, newPlain(rng)...)
+		} else {
+			calls = append(calls, newCall(rng))
+		}
 	}
 	if broken && rng.IntN(2) == 0 {
 		calls = append(calls, oracleCall{kind: "heal"})
@@ -191,6 +195,18 @@ func newCalls(rng *rand.Rand, wild int) []oracleCall {
 		calls = append(calls, oracleCall{kind: "panic"})
 	}
 	return calls
+}
+
+// newPlain is what a handler does that has never heard of the guard. Only
+// Config.UserID makes something of it.
+func newPlain(rng *rand.Rand) []oracleCall {
+	user := oracleCall{kind: "user", user: oracleUsers[rng.IntN(len(oracleUsers))]}
+	renew, destroy, remove := oracleCall{kind: "RenewToken"}, oracleCall{kind: "Destroy"}, oracleCall{kind: "user"}
+	ways := [][]oracleCall{
+		{renew, user}, {renew, user}, {user}, {destroy, user}, {{kind: "Clear"}, renew, user}, {renew, user, {kind: "Commit"}}, {user, {kind: "Commit"}},
+		{destroy}, {remove}, {renew, remove}, {remove, renew}, {{kind: "Clear"}},
+	}
+	return ways[rng.IntN(len(ways))]
 }
 
 func newNames(rng *rand.Rand) []string {

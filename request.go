@@ -217,6 +217,9 @@ func (r *request) session() (Record, bool) {
 func (r *request) close(rec Record, stale bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if rec.User == "" { // a registry that has forgotten it does not say whose it was
+		rec.User = r.rec.User
+	}
 	r.rec, r.phase = rec, ended
 	r.stale = r.stale || stale
 }

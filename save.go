@@ -23,6 +23,12 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 		g.renewIfDue(ctx, r)
 		g.slideAnonymous(ctx, r)
 		err = g.saveStatus(ctx, r, w)
+	} else if rec, rotated := r.rotatedTo(); rotated {
+		// As in saveStatus: the session that a login was to replace goes on.
+		token := g.sm.Token(ctx)
+		if token = r.tokenOf(g.storeKey(token), token); token != "" {
+			g.sm.WriteSessionCookie(ctx, w, token, rec.Absolute)
+		}
 	}
 	g.deleteRenounced(ctx, r)
 	r.begin()

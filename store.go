@@ -164,7 +164,18 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 		if found && g.markIn(b) != "" {
 			return nil, false, nil // its record is lost: not a session that anything may be taken from
 		}
-		return b, found, nil
+		if !found {
+			return nil, false, nil
+		}
+		if user, err := g.claimedIn(b); err != nil || user == "" {
+			return b, true, err
+		}
+		// Somebody was logged in there before the guard came. Only as a session that
+		// may be enrolled it can be merged.
+		if _, found, err := g.findBare(ctx, key); err != nil || !found {
+			return nil, false, err
+		}
+		return g.findOther(ctx, r, key)
 	case StateLive:
 		if !g.owns(r, ctx) {
 			return nil, false, errMergeElsewhere
