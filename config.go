@@ -51,7 +51,8 @@ type Config struct {
 	// when it is first seen; a user key that a handler has put or removed without
 	// the guard's verbs is noticed before the session is saved, and is the login or
 	// logout that it looks like, with a new token. A login that is refused then, by
-	// the cap or because it cannot be recorded, replaces the handler's answer.
+	// the cap or because it cannot be recorded, replaces the handler's answer. Until
+	// then Commit of the session manager, called by a handler, does not store it.
 	//
 	// It must return the user ID that Login is given, for every session, and
 	// depend on nothing but the session data: outside of [Guard.Protect] ctx holds

@@ -205,7 +205,7 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 // or another transport. Whoever has a token uses the session, so it counts as
 // activity. There is nobody to look at the data later, so it is decoded here.
 // What cannot be decoded, Load reports. Config.Policy is not asked, since it may
-// read the session that is only being loaded; verbs ask it.
+// read the session that is only being loaded; verbs ask it, and enrolment does.
 func (g *Guard) findBare(ctx context.Context, key Key) (b []byte, found bool, err error) {
 	err = g.whileEnrolling(ctx, func() (err error) {
 		b, found, err = g.findBareOnce(ctx, key)
