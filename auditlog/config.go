@@ -138,8 +138,8 @@ func (c Config) withDefaults() (Config, error) {
 			bad("%s is %v, less than %v", d.name, d.value, d.min)
 		}
 	}
-	if c.SegmentBytes < 4096 {
-		bad("SegmentBytes is %d; each batch would get a file of its own. At least 4096", c.SegmentBytes)
+	if c.SegmentBytes < 1024 {
+		bad("SegmentBytes is %d; each batch would get a file of its own. At least 1024", c.SegmentBytes)
 	}
 	if len(c.Anchors) > 0 && c.AnchorEvery > c.MaxAnchorLag {
 		bad("AnchorEvery %v is more than MaxAnchorLag %v, so the anchors are always late", c.AnchorEvery, c.MaxAnchorLag)

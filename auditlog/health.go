@@ -138,10 +138,10 @@ func (l *Log) setWarn(err error) {
 // that does not say how much there is keeps nothing back.
 func (l *Log) checkSpace() {
 	_, mono := l.cfg.clock()
-	if l.spaceSeen != 0 && mono-l.spaceSeen < spaceEvery && !l.isLow() {
+	if mono-l.spaceSeen < spaceEvery && !l.isLow() {
 		return
 	}
-	l.spaceSeen = max(mono, 1)
+	l.spaceSeen = mono
 	free, err := l.cfg.freeSpace(l.cfg.Dir)
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -74,9 +74,9 @@ func withPin(h Head) func(*VerifyOptions) {
 // records, in two segments.
 func written(t testing.TB, dir string, anchors ...Anchor) {
 	cfg := config(dir)
-	cfg.SegmentBytes, cfg.Anchors = 4096, anchors
+	cfg.SegmentBytes, cfg.Anchors = 2048, anchors
 	l := open(t, cfg)
-	for i := range 4 {
+	for i := range 3 {
 		keep(t, l, event(10*i))
 		keep(t, l, event(10*i+1), event(10*i+2))
 	}

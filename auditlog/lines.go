@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // errLong reports a line that is longer than any line of this format.
@@ -22,11 +23,18 @@ type lineReader struct {
 
 const chunk = 256 << 10
 
-func (r *lineReader) reset(src io.Reader) {
-	if r.buf == nil {
-		r.buf = make([]byte, chunk)
+var lineBufs = sync.Pool{New: func() any { return &lineReader{buf: make([]byte, chunk)} }}
+
+// newLineReader returns a reader that has to be freed.
+func newLineReader() *lineReader { return lineBufs.Get().(*lineReader) }
+
+func (r *lineReader) reset(src io.Reader) { *r = lineReader{r: src, buf: r.buf, start: 1, end: 1} }
+
+func (r *lineReader) free() {
+	r.r = nil
+	if len(r.buf) == chunk { // one that had to grow is not kept
+		lineBufs.Put(r)
 	}
-	*r = lineReader{r: src, buf: r.buf, start: 1, end: 1}
 }
 
 // next returns where in r.buf the next line is, without its line feed. At the

@@ -47,6 +47,8 @@ type Log struct {
 	heads    []Head // the last of each stream of this process, oldest first
 	warn     error  // what went wrong without keeping anybody from writing
 
+	waiters sync.Pool // of *waiter; not shared with other logs, which may live in another test bubble
+
 	wake chan struct{} // capacity 1: there is something to write
 	quit chan struct{} // closed by Close
 	done chan struct{} // closed when the writer has ended
@@ -85,8 +87,6 @@ type waiter struct {
 	count int
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan error, 1)} }}
-
 // Open begins a new stream in cfg.Dir. When it returns, audit.opened is durable:
 // a directory that cannot be written is an error here and not at the first
 // login. It looks at the streams that are there, records those that ended without
@@ -116,8 +116,9 @@ func Open(cfg Config) (*Log, error) {
 	for _, a := range cfg.Anchors {
 		l.anchors = append(l.anchors, &anchored{anchor: a, sizes: make(map[string]int64)})
 	}
+	l.waiters.New = func() any { return &waiter{done: make(chan error, 1)} }
 	l.lastWall, l.lastMono = cfg.clock()
-	l.beat = l.lastMono
+	l.beat, l.spaceSeen = l.lastMono, l.lastMono-spaceEvery
 	found := l.lookAround()
 	if err := l.reopen(found); err != nil {
 		return nil, fmt.Errorf("auditlog: Dir %s: %w", cfg.Dir, err)
@@ -160,7 +161,7 @@ func (l *Log) append(ctx context.Context, records [][]byte, reserved bool) error
 		size += len(r)
 	}
 	began := time.Now()
-	w := waiters.Get().(*waiter)
+	w := l.waiters.Get().(*waiter)
 	w.gone, w.count = false, len(records)
 	l.mu.Lock()
 	if err := l.refuses(size, reserved); err != nil {
@@ -168,7 +169,7 @@ func (l *Log) append(ctx context.Context, records [][]byte, reserved bool) error
 			l.refuse(len(records))
 		}
 		l.mu.Unlock()
-		waiters.Put(w)
+		l.waiters.Put(w)
 		return err
 	}
 	b := l.next
@@ -182,7 +183,7 @@ func (l *Log) append(ctx context.Context, records [][]byte, reserved bool) error
 
 	select {
 	case err := <-w.done:
-		waiters.Put(w)
+		l.waiters.Put(w)
 		l.note(time.Since(began), err)
 		return err
 	case <-ctx.Done():
@@ -196,7 +197,7 @@ func (l *Log) append(ctx context.Context, records [][]byte, reserved bool) error
 	l.mu.Unlock()
 	select {
 	case err := <-w.done: // it came at the last moment
-		waiters.Put(w)
+		l.waiters.Put(w)
 		l.note(time.Since(began), err)
 		return err
 	default:

@@ -87,15 +87,14 @@ func (r *Report) Intact() bool { return len(r.Damage) == 0 }
 // there, up to the anchor lag before their last record, closed or still being
 // written, and without a gap. Of a log without an anchor nobody can say so.
 func (r *Report) Complete() bool {
-	if !r.anchored || len(r.Streams) == 0 {
-		return false
-	}
+	begun := false
 	for i := range r.Streams {
 		if !r.Streams[i].complete {
 			return false
 		}
+		begun = begun || r.Streams[i].State != StateEmpty
 	}
-	return r.Intact()
+	return begun && r.anchored && r.Intact()
 }
 
 // ExitCode returns 0 for a log that is intact and complete, 2 for one that was

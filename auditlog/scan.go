@@ -38,7 +38,7 @@ type scan struct {
 	segments []segment
 	seg      int // index in segments
 	met      scanned
-	lines    lineReader
+	lines    *lineReader
 	torn     int64 // bytes after the last checkpoint of the last segment
 	removed  []int // segments of which only the leaves are left
 	began    bool  // the stream has a complete first batch
@@ -117,6 +117,11 @@ func (s *scan) run() error {
 	if s.segments, err = listSegments(filepath.Join(s.dir, s.sub)); err != nil {
 		return err
 	}
+	s.lines = newLineReader()
+	defer func() {
+		s.lines.free()
+		s.lines = nil
+	}()
 	for s.seg = range s.segments {
 		g := s.segments[s.seg]
 		if g.n != s.seg {

@@ -58,9 +58,13 @@ func (v *verifier) stream(sub string) error {
 	case err != nil:
 		return err
 	case !s.began:
-		// Nothing in it was ever acknowledged, so nothing can be missing. If it was
-		// cut to nothing, others know it by its name, and that is missing.
+		// Nothing in it was ever acknowledged, so nothing can be missing, unless
+		// somebody knows more of it.
 		st.State, st.complete = StateEmpty, true
+		if s.name != "" {
+			w.begin()
+			d = w.finish()
+		}
 	default:
 		if d = s.verifyLast(); d == nil {
 			d = w.finish()
@@ -90,8 +94,10 @@ func (v *verifier) stream(sub string) error {
 	if st.State == "" {
 		st.State = v.state(&st, held, lastKind)
 	}
-	if st.State != StateEmpty && st.Size > 0 {
-		st.complete = d == nil && st.State != StateUnclosed && st.GapCount == 0 &&
+	if d != nil {
+		st.complete = false
+	} else if st.State != StateEmpty {
+		st.complete = st.State != StateUnclosed && st.GapCount == 0 &&
 			w.confirmed > 0 && st.Late <= v.opts.MaxLag
 	}
 	v.rep.Total += st.Size - st.Expired

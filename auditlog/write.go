@@ -60,7 +60,7 @@ func (l *Log) flush(closing bool) {
 	l.mu.Lock()
 	for _, w := range b.waits {
 		if w.gone {
-			waiters.Put(w)
+			l.waiters.Put(w)
 			continue
 		}
 		if err != nil {
