@@ -399,6 +399,8 @@ func TestTooMuchWaitingIsRefusedAtOnce(t *testing.T) {
 		go l.Append(ctx, [][]byte{big})
 	}
 	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
 		err = l.Append(ctx, [][]byte{big})
 		return errors.Is(err, ErrBusy)
 	}, 10*time.Second, time.Millisecond)
