@@ -14,6 +14,7 @@ const anchorPatience = 10 * time.Second
 // the log guards it.
 type anchored struct {
 	anchor Anchor
+	turn   chan struct{} // capacity 1, full while it is told: an older head must not come after a newer one
 	sizes  map[string]int64 // what it keeps, by stream
 
 	since   time.Time // when the first record came that it was not told of yet
@@ -81,6 +82,12 @@ func (l *Log) Anchor(ctx context.Context) error {
 func (l *Log) tell(ctx context.Context, a *anchored) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, anchorPatience)
 	defer cancel()
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("auditlog: anchor: it has not answered an earlier call yet: %w", ctx.Err())
+	}
 	l.mu.Lock()
 	var todo []Head
 	for _, h := range l.heads {

@@ -114,7 +114,7 @@ func Open(cfg Config) (*Log, error) {
 		push: make(chan struct{}, 1), shut: make(chan struct{}),
 	}
 	for _, a := range cfg.Anchors {
-		l.anchors = append(l.anchors, &anchored{anchor: a, sizes: make(map[string]int64)})
+		l.anchors = append(l.anchors, &anchored{anchor: a, turn: make(chan struct{}, 1), sizes: make(map[string]int64)})
 	}
 	l.waiters.New = func() any { return &waiter{done: make(chan error, 1)} }
 	l.lastWall, l.lastMono = cfg.clock()
