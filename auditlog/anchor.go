@@ -2,7 +2,6 @@ package auditlog
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"iter"
@@ -82,8 +81,9 @@ func checkHead(h Head, roots []publicKey) error {
 		return err
 	}
 	text, sigLine, ok := strings.Cut(h.Checkpoint, "\n\n— "+h.Stream+" ")
-	sig, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(sigLine, "\n"))
-	if !ok || err != nil || len(sig) != 68 {
+	sigLine, ended := strings.CutSuffix(sigLine, "\n")
+	sig, err := strictBase64.DecodeString(sigLine)
+	if !ok || !ended || err != nil || len(sig) != 68 || len(sigLine) != sigLen {
 		return errors.New("the checkpoint is malformed")
 	}
 	text += "\n"

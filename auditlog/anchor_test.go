@@ -211,6 +211,7 @@ func TestALogThatIsBeingWrittenIsNeverTampering(t *testing.T) {
 	cfg := config(dir)
 	cfg.Anchors, cfg.SegmentBytes = []Anchor{FileAnchor(anchor)}, 8192
 	l := open(t, cfg)
+	require.NoError(t, l.Anchor(t.Context()))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -14,7 +14,7 @@ const anchorPatience = 10 * time.Second
 // the log guards it.
 type anchored struct {
 	anchor Anchor
-	turn   chan struct{} // capacity 1, full while it is told: an older head must not come after a newer one
+	turn   chan struct{}    // capacity 1, full while it is told: an older head must not come after a newer one
 	sizes  map[string]int64 // what it keeps, by stream
 
 	since   time.Time // when the first record came that it was not told of yet
@@ -90,9 +90,9 @@ func (l *Log) tell(ctx context.Context, a *anchored) (err error) {
 	}
 	l.mu.Lock()
 	var todo []Head
-	for _, h := range l.heads {
-		if a.sizes[h.Stream] < h.Size {
-			todo = append(todo, h)
+	for i := range l.heads {
+		if h := &l.heads[i]; a.sizes[h.stream] < h.size {
+			todo = append(todo, h.head())
 		}
 	}
 	if len(todo) == 0 {

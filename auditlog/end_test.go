@@ -156,7 +156,7 @@ func (s *stream2) add(first own, records ...string) {
 	}
 	root := s.tree.root()
 	sig := s.key.sign(appendSigned(nil, s.name, s.tree.size, &root))
-	s.line(appendCheckpoint(nil, s.name, s.tree.size, &root, sig))
+	s.line(appendCheckpoint(nil, s.name, s.tree.size, &root, sig[:]))
 }
 
 // Streams of one machine vouch for each other, without any anchor.

@@ -105,8 +105,10 @@ func newPublicKey(name string, key ed25519.PublicKey) publicKey {
 }
 
 // sign returns the key ID and the signature.
-func (k *streamKey) sign(text []byte) []byte {
-	return append(k.public.id[:len(k.public.id):len(k.public.id)], ed25519.Sign(k.private, text)...)
+func (k *streamKey) sign(text []byte) (sig [4 + ed25519.SignatureSize]byte) {
+	copy(sig[:], k.public.id[:])
+	copy(sig[4:], ed25519.Sign(k.private, text))
+	return sig
 }
 
 // verifies reports whether sig, with its key ID, is this key's signature.

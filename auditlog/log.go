@@ -44,8 +44,8 @@ type Log struct {
 	refused  int64     // records, since then
 	alarms   []Alarm
 	anchors  []*anchored
-	heads    []Head // the last of each stream of this process, oldest first
-	warn     error  // what went wrong without keeping anybody from writing
+	heads    []durable // the last of each stream of this process, oldest first
+	warn     error     // what went wrong without keeping anybody from writing
 
 	waiters sync.Pool // of *waiter; not shared with other logs, which may live in another test bubble
 
@@ -298,7 +298,7 @@ func (l *Log) Stream() string { return l.Head().Stream }
 func (l *Log) Head() Head {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.heads[len(l.heads)-1]
+	return l.heads[len(l.heads)-1].head()
 }
 
 // VerifierKey returns the text of the root's public key, for whoever verifies.

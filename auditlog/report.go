@@ -30,6 +30,7 @@ const (
 	StateLive      StreamState = "live"      // a process holds its lock
 	StateRecovered StreamState = "recovered" // it ended without audit.closed, and a later stream recorded how
 	StateUnclosed  StreamState = "unclosed"  // it ends without audit.closed, and nobody recorded why
+	StateExpired   StreamState = "expired"   // retention has removed all of it; its hashes are left
 	StateEmpty     StreamState = "empty"     // it has no complete first batch: nothing in it was ever acknowledged
 )
 

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -36,7 +37,7 @@ type stream struct {
 	buf  []byte
 	text []byte
 
-	head Head // the last durable checkpoint
+	head durable // the last durable checkpoint
 }
 
 // newStream makes the directory of a new stream and its first segment. Nothing
@@ -126,7 +127,7 @@ func (s *stream) commit() error {
 	s.text = appendSigned(s.text[:0], s.name, s.tree.size, &root)
 	sig := s.key.sign(s.text)
 	start := len(s.buf)
-	s.buf = appendCheckpoint(s.buf, s.name, s.tree.size, &root, sig)
+	s.buf = appendCheckpoint(s.buf, s.name, s.tree.size, &root, sig[:])
 	s.prev = hashAt(s.buf, start, len(s.buf))
 	s.buf = append(s.buf, '\n')
 
@@ -148,9 +149,7 @@ func (s *stream) commit() error {
 		return fmt.Errorf("%s: %w", s.path, errTampered)
 	}
 	s.offset += int64(len(data))
-	s.head.Size, s.head.Root = s.tree.size, root
-	s.head.Stream, s.head.Cert = s.name, s.cert
-	s.head.Checkpoint = checkpointNote(s.text, s.name, sig)
+	s.head = durable{stream: s.name, cert: s.cert, size: s.tree.size, root: root, sig: sig}
 	return nil
 }
 
@@ -160,8 +159,21 @@ type syncError struct{ err error }
 func (e *syncError) Error() string { return "fsync: " + e.err.Error() }
 func (e *syncError) Unwrap() error { return e.err }
 
-func checkpointNote(signed []byte, stream string, sig []byte) string {
-	return string(signed) + "\n— " + stream + " " + base64.StdEncoding.EncodeToString(sig) + "\n"
+// durable is a Head as it is kept for each write; its text is made when somebody
+// wants it.
+type durable struct {
+	stream, cert string
+	size         int64
+	root         Hash
+	sig          [4 + ed25519.SignatureSize]byte
+}
+
+func (d *durable) head() Head {
+	text := appendSigned(nil, d.stream, d.size, &d.root)
+	return Head{
+		Stream: d.stream, Size: d.size, Root: d.root, Cert: d.cert,
+		Checkpoint: string(text) + "\n— " + d.stream + " " + base64.StdEncoding.EncodeToString(d.sig[:]) + "\n",
+	}
 }
 
 // release closes the files. The stream can be written no more.

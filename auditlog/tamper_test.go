@@ -233,7 +233,7 @@ func TestAStreamsKeyVerifiesNoOtherStream(t *testing.T) {
 		lines := splitLines(whole[name])
 		sig := keys[1-i].sign(appendSigned(nil, st.Name, st.Size, &st.Root))
 		for what, sig := range map[string][]byte{
-			"with its key ID":    sig,
+			"with its key ID":    sig[:],
 			"with the right one": append(bytes.Clone(keys[i].public.id[:]), sig[4:]...),
 		} {
 			forged := slices.Clone(lines)

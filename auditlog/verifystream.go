@@ -72,6 +72,9 @@ func (v *verifier) stream(sub string) error {
 	}
 	st.Size, st.Root, st.Torn, st.Cert = s.last.size, s.last.root, s.torn, s.cert
 	st.AnchoredSize = w.confirmed
+	if st.First.IsZero() {
+		st.Expired = s.tree.size
+	}
 	st.Last = parseTime(last[:])
 	st.removedSegments = s.removed
 	if s.last.size > 0 {
@@ -109,6 +112,9 @@ func (v *verifier) stream(sub string) error {
 func (v *verifier) state(st *StreamReport, held bool, lastKind string) StreamState {
 	if held {
 		return StateLive
+	}
+	if st.Size > 0 && st.Expired == st.Size {
+		return StateExpired
 	}
 	if lastKind == ownClosed && st.Torn == 0 {
 		return StateClosed

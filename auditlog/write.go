@@ -166,7 +166,7 @@ func (l *Log) commit(b *batch) error {
 		}
 		from = r.end
 	}
-	if s.tree.size == s.head.Size {
+	if s.tree.size == s.head.size {
 		return nil // nobody waits for anything
 	}
 	if err := s.commit(); err != nil {
@@ -190,8 +190,8 @@ func (l *Log) commit(b *batch) error {
 }
 
 // published tells everybody how far the log has come. l.mu is held.
-func (l *Log) published(h Head, now time.Time) {
-	if n := len(l.heads); n > 0 && l.heads[n-1].Stream == h.Stream {
+func (l *Log) published(h durable, now time.Time) {
+	if n := len(l.heads); n > 0 && l.heads[n-1].stream == h.stream {
 		l.heads[n-1] = h
 	} else {
 		l.heads = append(l.heads, h)
@@ -214,12 +214,12 @@ func (l *Log) abandon(cause error) {
 		l.stats.SyncErrors++
 	}
 	l.mu.Unlock()
-	if s.head.Size == 0 {
+	if s.head.size == 0 {
 		s.discard()
 		return
 	}
 	_ = s.release()
-	o := own{Kind: ownRecovered, Stream: s.name, Size: s.head.Size, Root: s.head.Root.String(), Cause: clean(cause.Error())}
+	o := own{Kind: ownRecovered, Stream: s.name, Size: s.head.size, Root: s.head.root.String(), Cause: clean(cause.Error())}
 	if errors.Is(cause, errTampered) {
 		o.Kind = ownTamper
 		l.alarm(Alarm{s.name, cause})
@@ -283,7 +283,7 @@ func (l *Log) tryReopen(found *surroundings, now time.Time) error {
 	owed := len(notes)
 	if n := len(l.heads); n > 0 {
 		h := l.heads[n-1]
-		opened.Refs = []ref{{h.Stream, h.Size, h.Root.String()}}
+		opened.Refs = []ref{{h.stream, h.size, h.root.String()}}
 	}
 	l.mu.Unlock()
 	if found != nil {
