@@ -36,11 +36,8 @@ func (rep *Report) Prove(ctx context.Context, stream string, seq int64) ([]byte,
 	}
 	path := pathRanges(0, st.Size, seq, nil) // from the leaf up
 	var raw []byte
-	s := &scan{ctx: ctx, roots: roots, dir: rep.Dir, sub: st.Dir, read: func(int64) {}}
+	s := &scan{ctx: ctx, roots: roots, dir: rep.Dir, sub: st.Dir, limit: st.Size, read: func(int64) {}}
 	s.leaf = func(n int64, h Hash) error {
-		if n >= st.Size {
-			return errEnough
-		}
 		for j := range path {
 			if path[j].from <= n && n < path[j].to {
 				path[j].tree.add(h)

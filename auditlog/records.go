@@ -99,13 +99,8 @@ func (rep *Report) rescan(ctx context.Context, st *StreamReport, visit func(*sca
 	if err != nil {
 		return nil, err
 	}
-	s := &scan{ctx: ctx, roots: roots, dir: rep.Dir, sub: st.Dir}
+	s := &scan{ctx: ctx, roots: roots, dir: rep.Dir, sub: st.Dir, limit: st.Size}
 	s.read = func(int64) {} // so that it looks at ctx
-	s.record = func(r *scanned) error {
-		if r.seq >= st.Size {
-			return errEnough
-		}
-		return visit(s, r)
-	}
+	s.record = func(r *scanned) error { return visit(s, r) }
 	return s, s.run()
 }

@@ -27,6 +27,7 @@ type scan struct {
 	record func(*scanned) error          // each record; may be nil
 	leaf   func(seq int64, h Hash) error // each leaf, also of records that are gone; may be nil
 	read   func(bytes int64)             // progress; may be nil
+	limit  int64                         // ends with errEnough after so many records; 0 means no limit
 
 	name string
 	key  publicKey // not set as long as name is empty
@@ -160,6 +161,9 @@ func (s *scan) runSegment(g segment) error {
 			if err := s.ctx.Err(); err != nil {
 				return err
 			}
+		}
+		if s.limit > 0 && s.tree.size >= s.limit {
+			return errEnough
 		}
 		from, to, whole, err := s.lines.next()
 		if errors.Is(err, errLong) {
