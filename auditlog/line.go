@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-	"unicode/utf8"
 )
 
 // The parts of a line. A line is exactly what append writes, byte by byte: the
@@ -228,8 +227,6 @@ func checkRecord(r []byte) error {
 		return errors.New("it is not a JSON object")
 	case bytes.IndexByte(r, '\n') >= 0 || bytes.IndexByte(r, '\r') >= 0:
 		return errors.New("it has a line break")
-	case !utf8.Valid(r):
-		return errors.New("it is not valid UTF-8")
 	case !json.Valid(r):
 		return errors.New("it is not valid JSON")
 	}

@@ -325,3 +325,21 @@ func TestARelinkedLogIsTampering(t *testing.T) {
 	d := x.detected(name, join(out), "linked anew")
 	require.Equal(t, DamageSignature, d.Kind, "all links fit; only the signature does not")
 }
+
+// Base64 leaves two bits of the last signature's last character unused.
+func TestASignatureHasOneSpelling(t *testing.T) {
+	x := newTampering(t)
+	names := x.whole.segments()
+	name := names[len(names)-1]
+	content := x.whole[name]
+	at := len(content) - len(cpTail) - len("\n") - len("=") - 1
+	require.Equal(t, byte('='), content[at+1])
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		if c == content[at] {
+			continue
+		}
+		changed := bytes.Clone(content)
+		changed[at] = c
+		x.detected(name, changed, "%c", c)
+	}
+}
