@@ -60,7 +60,7 @@
 // NAME is the stream. N counts the records of the stream from 0. TIME is when it
 // was sealed; order is by N, never by time. HASH is H of the line before, record or
 // checkpoint, in base64; in the first line of a stream it is 32 zero bytes. OBJECT
-// is what the caller gave, byte by byte. Records in which "event": is "audit": are
+// is what the caller gave, byte by byte: a JSON object, perhaps with blanks around it. Records in which "event": is "audit": are
 // the log's own, and nobody else can write those.
 //
 // A checkpoint is a C2SP signed note with its line feeds written as \n:

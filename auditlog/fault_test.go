@@ -316,7 +316,7 @@ func (f *slowFile) Sync() error {
 func TestWhatIsNotOneJSONObjectInOneLineIsRefusedAndNothingOfTheCallIsWritten(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, config(dir))
-	for _, bad := range []string{"", "x", "[]", `"a"`, "{", "{}\n", "{\"a\":\n1}", "{\"a\":\r1}", `{"a":1}{"b":2}`, " {}", "{}x}", "{\"a\":\"\x00\"}",
+	for _, bad := range []string{"", "x", "[]", `"a"`, "{", "{}\n", "{\"a\":\n1}", "{\"a\":\r1}", `{"a":1}{"b":2}`, "{}x}", "{\"a\":\"\x00\"}",
 		`{"a":"` + strings.Repeat("x", MaxRecord) + `"}`} {
 		require.Error(t, l.Append(t.Context(), [][]byte{[]byte(event(1)), []byte(bad)}), "%.50q", bad)
 	}

@@ -128,10 +128,9 @@ func parseLine(b []byte, stream string) (l line, err error) {
 		}
 		l.own = true
 	}
-	if len(rest) < len("{}}") || rest[0] != '{' || rest[len(rest)-1] != '}' || rest[len(rest)-2] != '}' {
+	if l.body, ok = bytes.CutSuffix(rest, []byte("}")); !ok || !braced(l.body) {
 		return l, errMalformed
 	}
-	l.body = rest[:len(rest)-1]
 	return l, nil
 }
 
@@ -223,7 +222,7 @@ func checkRecord(r []byte) error {
 	switch {
 	case len(r) > MaxRecord:
 		return fmt.Errorf("it has %d bytes, more than %d", len(r), MaxRecord)
-	case len(r) < 2 || r[0] != '{' || r[len(r)-1] != '}':
+	case !braced(r):
 		return errors.New("it is not a JSON object")
 	case bytes.IndexByte(r, '\n') >= 0 || bytes.IndexByte(r, '\r') >= 0:
 		return errors.New("it has a line break")
@@ -231,4 +230,11 @@ func checkRecord(r []byte) error {
 		return errors.New("it is not valid JSON")
 	}
 	return nil
+}
+
+// braced reports whether b begins and ends like a JSON object, blanks around it
+// aside.
+func braced(b []byte) bool {
+	b = bytes.Trim(b, " \t")
+	return len(b) >= 2 && b[0] == '{' && b[len(b)-1] == '}'
 }

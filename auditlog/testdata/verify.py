@@ -83,7 +83,7 @@ class Tree:  # one hash for each complete subtree on the right edge
         return h
 
 REC = re.compile(rb'\{"v":1,"stream":"([A-Za-z0-9._/-]+)","seq":(0|[1-9][0-9]*),"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",'
-                 rb'"prev":"([A-Za-z0-9+/]{43}=)","(event|audit)":(\{.*\})\}', re.S)
+                 rb'"prev":"([A-Za-z0-9+/]{43}=)","(event|audit)":([ \t]*\{.*\}[ \t]*)\}', re.S)
 CP = re.compile(r'\{"cp":"(([A-Za-z0-9._/-]+)\\n([1-9][0-9]*)\\n([A-Za-z0-9+/]{43}=)\\n\\n— \2 [A-Za-z0-9+/]{91}=\\n)"\}'.encode())
 
 def stream(path, root, expired, gone):
