@@ -31,7 +31,8 @@ const (
 	EventEnroll              EventKind = "enroll"               // a session that was logged in without the guard is under it from now on
 	EventRevoke              EventKind = "revoke"               // EndAll or EndEveryone was called: by whom, for whom, how many
 	EventConfigChanged       EventKind = "config_changed"       // the session manager was changed behind the guard's back
-	EventGap                 EventKind = "audit.gap"            // events were lost while the trail could not be written
+	EventGap                 EventKind = "audit.gap"            // events were lost while the trail could not be written: how many of each kind, from when to when
+	EventDegraded            EventKind = "audit.degraded"       // access was granted before the trail had it, see AuditAllowAndFlag
 )
 
 // EventKinds returns every kind the guard itself writes, in a fixed order: the
@@ -40,7 +41,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventLogin, EventLogout, EventTimeout, EventExtend, EventConcurrentWarning,
 		EventLoginDenied, EventLoginFailed, EventRenew, EventPrivilegeChange, EventReauth,
-		EventTokenReuse, EventEnroll, EventRevoke, EventConfigChanged, EventGap,
+		EventTokenReuse, EventEnroll, EventRevoke, EventConfigChanged, EventGap, EventDegraded,
 	}
 }
 

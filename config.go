@@ -86,6 +86,10 @@ type Config struct {
 	// refuses a request. It must write a response with reason.Status().
 	OnReject func(http.ResponseWriter, *http.Request, Reason)
 
+	// OnAuditDown decides what happens to what grants access while the trail
+	// cannot be written. Default: [AuditDeny].
+	OnAuditDown AuditDown
+
 	// OnAuditFailure is told when the trail cannot be written, at most one call
 	// at a time.
 	OnAuditFailure func(error)
@@ -169,6 +173,9 @@ func (c Config) problems(sm *scs.SessionManager) []FieldError {
 	if c.Audit == nil {
 		bad("Audit", "nil", "nobody could tell afterwards whether a session was alive",
 			"give a Sink, or scsguard.Discard() to keep nothing on purpose")
+	}
+	if int(c.OnAuditDown) >= len(auditDownNames) {
+		bad("OnAuditDown", c.OnAuditDown.String(), "access could be neither granted nor refused while the trail cannot be written", "use AuditDeny or AuditAllowAndFlag")
 	}
 	if len(c.Keys) == 0 && c.Registry != nil {
 		bad("Keys", "none", "every process would compute other token hashes and fingerprints, and forget them at a restart",

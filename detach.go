@@ -210,9 +210,9 @@ func (g *Guard) renewed(ctx context.Context, r *request, d detachment, key Key, 
 	next.Key, next.Seq = key, rec.Seq+1
 	e := g.event(r, EventRenew, next)
 	e.Reason = "application"
-	if err := g.trail.wait(e); err != nil {
+	if err := g.keep([]Event{e}); err != nil {
 		g.deleteData(ctx, key)
-		return rec, false, &UnavailableError{Component: ComponentAudit, Op: "append", Err: err}
+		return rec, false, err
 	}
 	rot := Rotation{To: key, Owner: rec.Owner, At: time.Now(), Events: 1}
 	if r != nil {

@@ -51,6 +51,9 @@ func (g *Guard) Extend(ctx context.Context) (Session, error) {
 	return current(rec), nil
 }
 
+// extendActivity is the reason of an extend that nobody asked for.
+const extendActivity = "activity"
+
 // extended is the event of a deadline that moved.
 func (g *Guard) extended(r *request, rec, old Record, reason string) Event {
 	e := g.event(r, EventExtend, rec)

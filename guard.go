@@ -272,34 +272,3 @@ func (g *Guard) tell(ctx context.Context, events ...Event) {
 		}()
 	}
 }
-
-// auditFailed notes a failed Append and tells OnAuditFailure.
-func (g *Guard) auditFailed(err error) {
-	g.health.note(ComponentAudit, err)
-	if g.cfg.OnAuditFailure == nil || g.reporting.Swap(true) {
-		return
-	}
-	go func() { // the trail goes on trying meanwhile
-		defer g.reporting.Store(false)
-		defer func() {
-			if p := recover(); p != nil {
-				g.health.note(ComponentHook, fmt.Errorf("OnAuditFailure panicked: %v", p))
-			}
-		}()
-		g.cfg.OnAuditFailure(err)
-		g.health.note(ComponentHook, nil)
-	}()
-}
-
-// grant writes events that must be durable before access is given. The caller
-// calls tell once access is given.
-func (g *Guard) grant(events ...Event) error {
-	if g.closed.Load() {
-		return ErrClosed
-	}
-	if err := g.trail.wait(events...); err != nil {
-		g.health.note(ComponentAudit, err)
-		return &UnavailableError{Component: ComponentAudit, Op: "append", Err: err}
-	}
-	return nil
-}

@@ -263,7 +263,7 @@ func (g *Guard) touchActivity(ctx context.Context, r *request) {
 		r.rec.LastActivity, r.rec.Seq = rec.LastActivity, rec.Seq
 	}
 	r.mu.Unlock()
-	e := g.extended(nil, rec, old, "activity")
+	e := g.extended(nil, rec, old, extendActivity)
 	e.IP, e.IPSource, e.UserAgent, e.RequestID = r.ip, r.ipSource, r.userAgent, r.requestID
 	g.trail.post("", nil, e)
 	r.postpone(e)
@@ -282,7 +282,7 @@ func (g *Guard) touchBare(ctx context.Context, rec Record) {
 	old := rec
 	rec.Active(now)
 	rec.Seq = touched.Seq
-	e := g.extended(nil, rec, old, "activity")
+	e := g.extended(nil, rec, old, extendActivity)
 	g.trail.post("", nil, e)
 	g.tellLater(ctx, nil, e)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -34,8 +33,11 @@ type trail struct {
 	written []func() // callbacks of what is durable, in order
 	calling bool     // somebody works on them
 
-	lost     map[EventKind]int
-	lostFrom time.Time
+	flight     []*pending // the batch that the sink has now
+	lastErr    error      // of the last Append, nil if it succeeded
+	lost       tale       // dropped for want of room
+	unrecorded tale       // granted before it was durable
+	counted    Counters
 
 	hung chan error // the answer of an Append that did not answer in time
 }
@@ -44,27 +46,28 @@ type trail struct {
 type pending struct {
 	lines   [][]byte
 	kinds   []EventKind
+	rank    rank
+	since   time.Time  // when it was handed over
 	ending  string     // ID of the ending among them, if posted
 	done    chan error // capacity 1; nil if nobody waits
 	written func()     // called when durable, if posted
 }
 
 const (
-	maxBatch  = 1000   // lines in one Append
-	maxPosted = 10_000 // entries that wait without anybody waiting for them
-	minRetry  = 50 * time.Millisecond
-	maxRetry  = time.Second
+	maxBatch = 1000 // lines in one Append
+	minRetry = 50 * time.Millisecond
+	maxRetry = time.Second
 )
 
 func newTrail(sink Sink, limit time.Duration, report func(error), success func()) *trail {
 	return &trail{
 		sink: sink, limit: limit, report: report, success: success,
-		endings: make(map[string]struct{}), lost: make(map[EventKind]int), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		endings: make(map[string]struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 }
 
 func newPending(events []Event) *pending {
-	p := &pending{}
+	p := &pending{rank: rankOf(events), since: time.Now()}
 	for i := range events {
 		p.lines = append(p.lines, events[i].encode())
 		p.kinds = append(p.kinds, events[i].Kind)
@@ -115,33 +118,25 @@ func (t *trail) post(ending string, written func(), events ...Event) bool {
 			return false
 		}
 	}
-	if t.full(p) {
+	if t.posted >= p.rank.room() {
 		if ending == "" { // an ending is not lost: the registry hands it out again
-			if len(t.lost) == 0 {
-				t.lostFrom = time.Now()
-			}
-			for _, k := range p.kinds {
-				t.lost[k]++
-			}
+			t.lose(p)
 		}
 		return false
 	}
 	if ending != "" {
 		t.endings[ending] = struct{}{}
 	}
-	t.posted++
-	t.queue = append(t.queue, p)
-	t.start()
+	t.keep(p)
 	return true
 }
 
-// full reports whether p has to be dropped. Activity goes first, at half the
-// size: it is the most frequent and says the least.
-func (t *trail) full(p *pending) bool {
-	if len(p.kinds) == 1 && p.kinds[0] == EventExtend {
-		return t.posted >= maxPosted/2
-	}
-	return t.posted >= maxPosted
+// keep puts p at the end of what is written without anybody waiting for it. t.mu
+// is held.
+func (t *trail) keep(p *pending) {
+	t.posted++
+	t.queue = append(t.queue, p)
+	t.start()
 }
 
 // start makes sure that somebody works on the queue. t.mu is held.
@@ -206,9 +201,9 @@ func (t *trail) take() []*pending {
 		lines += len(t.queue[n].lines)
 		n++
 	}
-	batch := slices.Clone(t.queue[:n])
+	t.flight = slices.Clone(t.queue[:n])
 	t.queue = slices.Delete(t.queue, 0, n)
-	return batch
+	return t.flight
 }
 
 // remove takes p out of the queue if it is still there. t.mu is held.
@@ -268,6 +263,8 @@ func (t *trail) failed(batch []*pending, err error) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.flight, t.lastErr = nil, err
+	t.counted.AppendFailures++
 	if t.isStopped() {
 		for _, p := range append(kept, t.queue...) {
 			if p.done != nil {
@@ -285,7 +282,9 @@ func (t *trail) failed(batch []*pending, err error) bool {
 func (t *trail) succeeded(batch []*pending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.flight, t.lastErr = nil, nil
 	for _, p := range batch {
+		t.counted.Written += uint64(len(p.lines))
 		if p.done != nil {
 			p.done <- nil
 			continue
@@ -296,11 +295,7 @@ func (t *trail) succeeded(batch []*pending) {
 			t.written = append(t.written, p.written)
 		}
 	}
-	if len(t.lost) > 0 {
-		t.queue = append([]*pending{newPending([]Event{t.gap()})}, t.queue...)
-		t.posted++
-		clear(t.lost)
-	}
+	t.confess()
 	if len(t.written) > 0 && !t.calling {
 		t.calling = true
 		t.enter()
@@ -325,16 +320,6 @@ func (t *trail) callWritten() {
 			f()
 		}
 	}
-}
-
-// gap tells of the events that were lost. t.mu is held.
-func (t *trail) gap() Event {
-	now := time.Now()
-	details := map[string]string{"from": t.lostFrom.UTC().Format(timeLayout), "to": now.UTC().Format(timeLayout)}
-	for kind, n := range t.lost {
-		details["lost."+string(kind)] = strconv.Itoa(n)
-	}
-	return Event{ID: newSessionID(), Time: now, Kind: EventGap, Outcome: OutcomeFailure, Reason: "sink_unavailable", Details: details}
 }
 
 // sleep waits before the next attempt, or until somebody waits for one.

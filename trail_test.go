@@ -346,7 +346,8 @@ func TestASweepReturnsWhenWhatItEndedIsWritten(t *testing.T) {
 }
 
 // Activity is the most frequent event and says the least, so it may use half of
-// the room. An ending is handed out again by the registry.
+// the room. Failures are what an attacker can cause, so they leave a quarter to
+// what ends and revokes. An ending is handed out again by the registry.
 func TestWhenTheQueueFillsActivityIsLostFirstAndAnEndingNever(t *testing.T) {
 	bubble(t, func(t *testing.T, a *app) {
 		fail := func(from, to int) {
@@ -357,22 +358,44 @@ func TestWhenTheQueueFillsActivityIsLostFirstAndAnEndingNever(t *testing.T) {
 		b := a.browser()
 		session := b.login(t, "alice")
 		a.sink.fail(errDown)
+		start := time.Now()
 		fail(0, 5000)
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, "alice", b.whoami())
-		fail(5000, 10_000)
+		time.Sleep(time.Second)
+		fail(5000, 7600)
+		require.Equal(t, 7500, a.guard.Counters().Waiting)
+		for range 2500 { // of a user without sessions
+			_, err := a.guard.EndAll(context.Background(), "mallory")
+			require.NoError(t, err)
+		}
+		require.Equal(t, 10_000, a.guard.Counters().Waiting, "there is room for what removes")
+		require.Equal(t, start, a.guard.Counters().OldestWaiting)
 		require.Equal(t, 200, b.get("/logout").Code)
+		require.Equal(t, "401", b.whoami(), "out, although not even memory can take its ending")
 		a.sink.fail(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		gap := a.sink.events(t, scsguard.EventGap)
 		require.Len(t, gap, 1)
+		require.Equal(t, "failure", gap[0].str("outcome"))
 		details := gap[0]["details"].(map[string]any)
+		require.Equal(t, start.Add(2*time.Minute).UTC().Format("2006-01-02T15:04:05.000000Z"), details["from"])
+		require.GreaterOrEqual(t, gap[0].str("time"), details["to"])
+		require.Greater(t, details["to"], details["from"])
 		delete(details, "from")
 		delete(details, "to")
-		require.Equal(t, map[string]any{"lost.extend": "1"}, details)
-		require.Len(t, a.sink.events(t, scsguard.EventLoginFailed), 10_000)
+		require.Equal(t, map[string]any{"lost.extend": "1", "lost.login_failed": "100", "cause": errDown.Error()}, details)
+		require.Equal(t, "audit.gap", a.sink.events(t)[1+1000].str("event"), "right behind the first portion that could be written")
+		require.Len(t, a.sink.events(t, scsguard.EventLoginFailed), 7500)
+		require.Len(t, a.sink.events(t, scsguard.EventRevoke), 2500)
 		require.Contains(t, a.sink.endings(t), session+"/end")
+		c := a.guard.Counters()
+		require.Equal(t, map[scsguard.EventKind]uint64{"extend": 1, "login_failed": 100}, c.Lost, "a metric does not forget what was told")
+		require.Zero(t, c.Waiting)
+		require.Zero(t, c.OldestWaiting)
+		require.EqualValues(t, len(a.sink.lines), c.Written)
+		require.Positive(t, c.AppendFailures)
 	})
 }
 
