@@ -237,4 +237,3 @@ func TestAllowingCostsAtMostTheCallTimeout(t *testing.T) {
 		require.Len(t, hung.events(t, scsguard.EventDegraded), 1)
 	}, allowAndFlag, func(cfg *scsguard.Config) { cfg.Audit = hung })
 }
-

@@ -3,6 +3,7 @@ package scsguard
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ const (
 	ComponentHook     Component = "hook"     // OnEvent or another callback panicked
 )
 
+// componentSink is what the sink says of itself; it is shown as ComponentAudit.
+const componentSink Component = "sink"
+
 // Health is the state of a guard as its last calls found it.
 type Health struct {
 	// OK says that nothing is known to be wrong.
@@ -30,12 +34,23 @@ type Health struct {
 	Problems []Problem
 }
 
+// Serving reports whether requests are served as they should be: there is
+// nothing wrong but what a person has to look at, see [Problem.Warning]. A load
+// balancer that takes a process out for a warning takes out all of them.
+func (h Health) Serving() bool {
+	return !slices.ContainsFunc(h.Problems, func(p Problem) bool { return !p.Warning })
+}
+
 // A Problem is one component that does not work. Its Err may hold addresses and
 // other internals: show visitors the component only.
 type Problem struct {
 	Component Component
-	Since     time.Time // of the first failure in a row
+	Since     time.Time // of the first failure in a row, or when Health first saw it
 	Err       error
+	// Warning says that everything is served all the same: the trail keeps what
+	// it is given and has something to say, such as an anchor that lags behind, or
+	// it keeps nothing and [AuditAllowAndFlag] is set.
+	Warning bool
 }
 
 func (p Problem) Error() string {
@@ -83,8 +98,8 @@ func (h *healthLog) failing(c Component) bool {
 }
 
 // Health reports what is wrong at the moment: components whose last call
-// failed, and changes of the session manager that the guard cannot accept. It
-// calls nothing by itself, so it may be asked as often as a load balancer
+// failed, changes of the session manager that the guard cannot accept, and what
+// the sink says of itself. It waits for nothing, so it may be asked as often as a load balancer
 // likes. What has failed is tried again without requests: the trail and the
 // registry by their own work, the store by the sweep.
 func (g *Guard) Health() Health {
@@ -92,13 +107,22 @@ func (g *Guard) Health() Health {
 		return Health{Problems: []Problem{{Component: ComponentConfig, Err: ErrNoGuard}}}
 	}
 	g.checkManager()
+	g.health.note(componentSink, problemOf(g.cfg.Audit))
 	g.health.mu.RLock()
 	defer g.health.mu.RUnlock()
 	h := Health{OK: len(g.health.problems) == 0}
-	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook} {
-		if p, ok := g.health.problems[c]; ok {
-			h.Problems = append(h.Problems, p)
+	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, componentSink, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook} {
+		p, ok := g.health.problems[c]
+		if !ok {
+			continue
 		}
+		switch c {
+		case componentSink:
+			p.Component, p.Warning = ComponentAudit, true
+		case ComponentAudit:
+			p.Warning = g.cfg.OnAuditDown == AuditAllowAndFlag
+		}
+		h.Problems = append(h.Problems, p)
 	}
 	return h
 }

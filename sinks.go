@@ -164,6 +164,17 @@ func (m *multiSink) Append(ctx context.Context, records [][]byte) error {
 	return nil
 }
 
+// Problem says what the sinks say themselves.
+func (m *multiSink) Problem() error {
+	var errs []error
+	for i, b := range m.branches {
+		if err := problemOf(b.sink); err != nil {
+			errs = append(errs, fmt.Errorf("sink %d: %w", i+1, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // append gives the sink what it has not kept yet, once an earlier call that is
 // still running has ended.
 func (b *branch) append(ctx context.Context, records [][]byte, sums [][sha256.Size]byte) (err error) {

@@ -81,6 +81,21 @@ func TestWriterSinkOnAFile(t *testing.T) {
 }
 
 // Either branch is what the sink keeps.
+func TestFallbackSink(t *testing.T) {
+	Run(t, func(*testing.T) Opened {
+		d, broken := &disk{}, &disk{full: true}
+		sink := scsguard.FallbackSink(scsguard.NewWriterSink(d), scsguard.NewWriterSink(broken))
+		return Opened{Sink: sink, Read: d.read}
+	})
+	t.Run("the alternate", func(t *testing.T) {
+		Run(t, func(*testing.T) Opened {
+			broken, d := &disk{full: true}, &disk{}
+			sink := scsguard.FallbackSink(scsguard.NewWriterSink(broken), scsguard.NewWriterSink(d))
+			return Opened{Sink: sink, Read: d.read, Fail: d.fail}
+		})
+	})
+}
+
 func TestMultiSink(t *testing.T) {
 	for i, name := range []string{"read from the first", "read from the second"} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,140 @@
+package scsguard_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+)
+
+func TestAU5_5_TheAlternateSinkIsUsedBeforeAnythingIsRefused(t *testing.T) {
+	first, second := &sink{}, &sink{}
+	bubble(t, func(t *testing.T, a *app) {
+		a.browser().login(t, "one")
+		require.Empty(t, second.lines)
+		require.True(t, a.guard.Health().OK)
+
+		first.fail(errDown)
+		from := time.Now()
+		b := a.browser()
+		b.login(t, "two")
+		require.Len(t, second.events(t, scsguard.EventLogin), 1)
+		health := a.guard.Health()
+		require.False(t, health.OK)
+		require.True(t, health.Serving(), "nobody is refused because of it")
+		require.Equal(t, scsguard.ComponentAudit, health.Problems[0].Component)
+		require.ErrorIs(t, health.Problems[0].Err, errDown)
+
+		second.fail(errDown)
+		require.Equal(t, http.StatusServiceUnavailable, a.browser().get("/login?user=nobody").Code, "both fail")
+		require.False(t, a.guard.Health().Serving())
+		require.Equal(t, 200, b.get("/logout").Code)
+		second.fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, second.endings(t), 2, "of two, and of the login that was refused")
+
+		first.fail(nil)
+		a.browser().login(t, "three")
+		synctest.Wait()
+		require.True(t, a.guard.Health().OK)
+		var heard []string
+		for _, e := range first.events(t) {
+			heard = append(heard, e.word())
+		}
+		require.Equal(t, []string{"login one", "audit.gap ", "login three"}, heard, "it is told of what it missed before anything else")
+		gap := first.events(t, scsguard.EventGap)[0]
+		require.Equal(t, "alternate_sink", gap.str("reason"))
+		require.Equal(t, map[string]any{"from": from.UTC().Format("2006-01-02T15:04:05.000000Z"), "to": gap.str("time"), "elsewhere": "4", "cause": errDown.Error()}, gap["details"])
+		require.Len(t, second.lines, 4)
+	}, func(cfg *scsguard.Config) { cfg.Audit = scsguard.FallbackSink(first, second) })
+}
+
+func TestAPrimarySinkThatHangsOrPanicsCostsHalfOfTheTimeOnce(t *testing.T) {
+	hung, second := &hungSink{}, &sink{}
+	var broken atomic.Bool
+	bubble(t, func(t *testing.T, a *app) {
+		hung.hang = make(chan struct{}) // of this bubble
+		start := time.Now()
+		a.browser().login(t, "alice")
+		require.LessOrEqual(t, time.Since(start), time.Second)
+		start = time.Now()
+		for range 10 {
+			a.browser().login(t, "alice")
+		}
+		time.Sleep(2 * time.Second) // it is asked again, and still owes an answer
+		a.browser().login(t, "alice")
+		require.Equal(t, 2*time.Second, time.Since(start))
+		require.Equal(t, 1, hung.pending)
+		require.Len(t, second.events(t, scsguard.EventLogin), 12)
+
+		close(hung.hang)
+		hung.mu.Lock()
+		hung.hang = nil
+		hung.mu.Unlock()
+		broken.Store(true)
+		time.Sleep(2 * time.Second)
+		a.browser().login(t, "bob")
+		require.ErrorContains(t, a.guard.Health().Problems[0].Err, "boom")
+		broken.Store(false)
+		time.Sleep(2 * time.Second)
+		a.browser().login(t, "carol")
+		require.True(t, a.guard.Health().OK)
+		require.Equal(t, "carol", hung.events(t, scsguard.EventLogin)[1].str("user"))
+	}, func(cfg *scsguard.Config) {
+		cfg.Audit = scsguard.FallbackSink(scsguard.SinkFunc(func(ctx context.Context, records [][]byte) error {
+			if broken.Load() {
+				panic("boom")
+			}
+			return hung.Append(ctx, records)
+		}), second)
+	})
+}
+
+// anxiousSink keeps everything and has something to say.
+type anxiousSink struct {
+	sink
+	problem atomic.Pointer[error]
+}
+
+func (s *anxiousSink) Problem() error {
+	if p := s.problem.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func TestWhatASinkSaysOfItselfIsAWarning(t *testing.T) {
+	anxious := &anxiousSink{}
+	for name, audit := range map[string]scsguard.Sink{"alone": anxious, "of several": scsguard.MultiSink(&sink{}, anxious), "behind another": scsguard.FallbackSink(&sink{}, anxious)} {
+		t.Run(name, func(t *testing.T) {
+			anxious.problem.Store(nil)
+			bubble(t, func(t *testing.T, a *app) {
+				require.True(t, a.guard.Health().OK)
+				lag := errors.New("the anchor is 2 min behind")
+				anxious.problem.Store(&lag)
+				start := time.Now()
+				for range 2 {
+					health := a.guard.Health()
+					require.False(t, health.OK)
+					require.True(t, health.Serving())
+					require.Len(t, health.Problems, 1)
+					require.Equal(t, scsguard.ComponentAudit, health.Problems[0].Component)
+					require.ErrorIs(t, health.Problems[0].Err, lag)
+					require.Equal(t, start, health.Problems[0].Since)
+					a.browser().login(t, "alice")
+					time.Sleep(time.Minute)
+				}
+				anxious.problem.Store(nil)
+				require.True(t, a.guard.Health().OK)
+			}, func(cfg *scsguard.Config) { cfg.Audit = audit })
+		})
+	}
+}
