@@ -48,6 +48,9 @@ func (s *fallbackSink) Append(ctx context.Context, records [][]byte) error {
 	case <-ctx.Done():
 		return errors.New("scsguard: fallback sink: an earlier call has not returned yet")
 	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("scsguard: fallback sink: %w", err) // the caller has given up, which says nothing of the sinks
+	}
 	down := s.broken()
 	if down == nil || time.Since(s.tried) >= fallbackRetry {
 		if down = s.first(ctx, records); down == nil {
@@ -55,6 +58,7 @@ func (s *fallbackSink) Append(ctx context.Context, records [][]byte) error {
 		}
 	}
 	if err := s.alternate.Append(ctx, records); err != nil {
+		s.tried = time.Time{} // there is nobody else left to ask
 		return errors.Join(fmt.Errorf("primary sink: %w", down), fmt.Errorf("alternate sink: %w", err))
 	}
 	if s.missed == 0 {
