@@ -1,48 +1,37 @@
-// Command scsguard is the companion of the library.
+// Command scsguard makes the keys of a trail, verifies it, and shows what is in
+// it. It is for those who look at a trail from outside: it needs the files and a
+// verifier key, and no access to the application.
 //
-// Usage:
+//	scsguard help            the commands
+//	scsguard help verify     one of them
 //
-//	scsguard event-types    print the kinds of event that the guard writes
+// A flag may be written with one dash or two, and before or after the other
+// arguments.
 //
-// event-types is the machine-readable inventory of events that NIST SP 800-53
-// AU-2 and ASVS 5.0 16.1.1 ask for: one kind in a line.
+// Exit codes, the same for every command (64 and 74 are those of sysexits.h):
 //
-// Exit codes: 0, or 64 if it was called in another way.
+//	0   yes; intact, and an anchor vouches for its length
+//	1   no
+//	2   tampering
+//	3   unknown: intact as far as it goes, but unanchored, torn, unclosed, or with a gap
+//	64  called in a wrong way
+//	74  something cannot be read or written
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
-
-	"github.com/scsguard/scsguard"
 )
-
-const usage = `usage: scsguard event-types
-
-event-types   print the kinds of event that the guard writes, one in a line
-`
-
-// exitUsage is EX_USAGE of sysexits.h.
-const exitUsage = 64
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) != 1 {
-		fmt.Fprint(stderr, usage)
-		return exitUsage
+	return dispatch(commands(), args, stdout, stderr)
+}
+
+// commands are in the order in which help shows them. Each has a file of its own.
+func commands() []command {
+	return []command{
+		eventTypes(),
 	}
-	switch args[0] {
-	case "event-types":
-		for _, kind := range scsguard.EventKinds() {
-			fmt.Fprintln(stdout, kind)
-		}
-		return 0
-	case "help", "-h", "-help", "--help":
-		fmt.Fprint(stdout, usage)
-		return 0
-	}
-	fmt.Fprintf(stderr, "scsguard: there is no command %q\n%s", args[0], usage)
-	return exitUsage
 }
