@@ -115,6 +115,10 @@ type Event struct {
 // that an Append which failed may or may not have kept are sent again if they tell
 // of something that happened; they carry the same ID.
 //
+// A sink may have a method AppendReserved like Append, for what must still be
+// written when Append refuses because room runs out: what takes access away is
+// given to it then (NIST SP 800-53 AU-5).
+//
 // A sink may have a method Problem() error, which says what is wrong although it
 // keeps what it is given: an anchor that lags behind, a disk that is nearly full.
 // [Guard.Health] calls it each time, so it must not wait for anything.

@@ -212,6 +212,7 @@ func (g *Guard) renewed(ctx context.Context, r *request, d detachment, key Key, 
 	e.Reason = "application"
 	if err := g.keep([]Event{e}); err != nil {
 		g.deleteData(ctx, key)
+		g.retract(ctx, r, []Event{e}) // it may be in the trail nevertheless
 		return rec, false, err
 	}
 	rot := Rotation{To: key, Owner: rec.Owner, At: time.Now(), Events: 1}

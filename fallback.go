@@ -42,6 +42,14 @@ type fallbackSink struct {
 }
 
 func (s *fallbackSink) Append(ctx context.Context, records [][]byte) error {
+	return s.append(ctx, records, Sink.Append)
+}
+
+func (s *fallbackSink) AppendReserved(ctx context.Context, records [][]byte) error {
+	return s.append(ctx, records, appendReserved)
+}
+
+func (s *fallbackSink) append(ctx context.Context, records [][]byte, give appender) error {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -53,11 +61,11 @@ func (s *fallbackSink) Append(ctx context.Context, records [][]byte) error {
 	}
 	down := s.broken()
 	if down == nil || time.Since(s.tried) >= fallbackRetry {
-		if down = s.first(ctx, records); down == nil {
+		if down = s.first(ctx, records, give); down == nil {
 			return nil
 		}
 	}
-	if err := s.alternate.Append(ctx, records); err != nil {
+	if err := give(s.alternate, ctx, records); err != nil {
 		s.tried = time.Time{} // there is nobody else left to ask
 		return errors.Join(fmt.Errorf("primary sink: %w", down), fmt.Errorf("alternate sink: %w", err))
 	}
@@ -69,12 +77,12 @@ func (s *fallbackSink) Append(ctx context.Context, records [][]byte) error {
 }
 
 // first gives the records to primary, and what it has to know of those it missed.
-func (s *fallbackSink) first(ctx context.Context, records [][]byte) error {
+func (s *fallbackSink) first(ctx context.Context, records [][]byte, give appender) error {
 	if s.missed > 0 {
 		gap := s.gap()
 		records = append([][]byte{gap.encode()}, records...)
 	}
-	err := s.toPrimary(ctx, records)
+	err := s.toPrimary(ctx, records, give)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = err
@@ -89,7 +97,7 @@ func (s *fallbackSink) first(ctx context.Context, records [][]byte) error {
 	return err
 }
 
-func (s *fallbackSink) toPrimary(ctx context.Context, records [][]byte) error {
+func (s *fallbackSink) toPrimary(ctx context.Context, records [][]byte, give appender) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
@@ -110,7 +118,7 @@ func (s *fallbackSink) toPrimary(ctx context.Context, records [][]byte) error {
 				answer <- fmt.Errorf("panic: %v", p)
 			}
 		}()
-		answer <- s.primary.Append(ctx, records)
+		answer <- give(s.primary, ctx, records)
 	}()
 	select {
 	case err := <-answer:

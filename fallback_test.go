@@ -138,3 +138,57 @@ func TestWhatASinkSaysOfItselfIsAWarning(t *testing.T) {
 		})
 	}
 }
+
+// fullSink refuses, but for what may use its reserve.
+type fullSink struct {
+	sink
+	low      atomic.Bool
+	reserved int
+}
+
+func (s *fullSink) Append(ctx context.Context, records [][]byte) error {
+	if s.low.Load() {
+		return errors.New("too little space is left")
+	}
+	return s.sink.Append(ctx, records)
+}
+
+func (s *fullSink) AppendReserved(ctx context.Context, records [][]byte) error {
+	s.mu.Lock()
+	s.reserved++
+	s.mu.Unlock()
+	return s.sink.Append(ctx, records)
+}
+
+func TestAU5_TheReserveOfTheSinkIsForWhatTakesAccessAway(t *testing.T) {
+	full := &fullSink{}
+	for name, audit := range map[string]scsguard.Sink{"alone": full, "of several": scsguard.MultiSink(&sink{}, full), "behind another": scsguard.FallbackSink(&sink{err: errDown}, full)} {
+		t.Run(name, func(t *testing.T) {
+			full.low.Store(false)
+			full.lines, full.reserved = nil, 0
+			bubble(t, func(t *testing.T, a *app) {
+				b := a.browser()
+				session := b.login(t, "alice")
+				require.Zero(t, full.reserved)
+				full.low.Store(true)
+				a.guard.LoginFailed(context.Background(), "eve", "password")
+				require.Equal(t, http.StatusServiceUnavailable, a.browser().get("/login?user=bob").Code)
+				require.Equal(t, 200, b.get("/logout").Code)
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				require.Equal(t, "user", full.endings(t)[session+"/end"].str("reason"), "in the trail although it refuses everything else")
+				require.Empty(t, full.events(t, scsguard.EventLoginFailed))
+				require.Len(t, full.events(t, scsguard.EventLogin), 1)
+				require.False(t, a.guard.Health().OK)
+				full.low.Store(false)
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				require.Len(t, full.events(t, scsguard.EventLoginFailed), 1)
+				require.Equal(t, "failure", full.events(t, scsguard.EventLogin)[1].str("outcome"))
+				require.Equal(t, name != "behind another", a.guard.Health().OK)
+				require.True(t, a.guard.Health().Serving())
+				require.Len(t, full.lines, len(unique(full.lines)), "nothing twice")
+			}, func(cfg *scsguard.Config) { cfg.Audit = audit })
+		})
+	}
+}

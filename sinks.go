@@ -120,6 +120,14 @@ type branch struct {
 const maxKept = maxPosted + maxBatch
 
 func (m *multiSink) Append(ctx context.Context, records [][]byte) error {
+	return m.append(ctx, records, Sink.Append)
+}
+
+func (m *multiSink) AppendReserved(ctx context.Context, records [][]byte) error {
+	return m.append(ctx, records, appendReserved)
+}
+
+func (m *multiSink) append(ctx context.Context, records [][]byte, give appender) error {
 	type answer struct {
 		i   int
 		err error
@@ -130,7 +138,7 @@ func (m *multiSink) Append(ctx context.Context, records [][]byte) error {
 	}
 	answers := make(chan answer, len(m.branches))
 	for i, b := range m.branches {
-		go func() { answers <- answer{i, b.append(ctx, records, sums)} }()
+		go func() { answers <- answer{i, b.append(ctx, records, sums, give)} }()
 	}
 	errs := make([]error, len(m.branches))
 	for i := range errs {
@@ -177,7 +185,7 @@ func (m *multiSink) Problem() error {
 
 // append gives the sink what it has not kept yet, once an earlier call that is
 // still running has ended.
-func (b *branch) append(ctx context.Context, records [][]byte, sums [][sha256.Size]byte) (err error) {
+func (b *branch) append(ctx context.Context, records [][]byte, sums [][sha256.Size]byte, give appender) (err error) {
 	select {
 	case b.turn <- struct{}{}:
 		defer func() { <-b.turn }()
@@ -193,7 +201,7 @@ func (b *branch) append(ctx context.Context, records [][]byte, sums [][sha256.Si
 	if len(fresh) == 0 {
 		return nil
 	}
-	if err := b.sink.Append(ctx, fresh); err != nil {
+	if err := give(b.sink, ctx, fresh); err != nil {
 		return err
 	}
 	b.remember(sums)

@@ -47,6 +47,7 @@ type pending struct {
 	lines   [][]byte
 	kinds   []EventKind
 	rank    rank
+	failure bool       // it tells of something that did not take place
 	since   time.Time  // when it was handed over
 	ending  string     // ID of the ending among them, if posted
 	done    chan error // capacity 1; nil if nobody waits
@@ -71,6 +72,7 @@ func newPending(events []Event) *pending {
 	for i := range events {
 		p.lines = append(p.lines, events[i].encode())
 		p.kinds = append(p.kinds, events[i].Kind)
+		p.failure = p.failure || events[i].Outcome == OutcomeFailure
 	}
 	return p
 }
@@ -175,22 +177,31 @@ func (t *trail) run() {
 		}
 		t.mu.Unlock()
 
-		var lines [][]byte
-		for _, p := range batch {
-			lines = append(lines, p.lines...)
-		}
-		if err := t.append(lines); err != nil {
+		give, lines := t.way(batch), linesOf(batch)
+		if err := t.append(lines, give.append); err != nil {
 			t.report(err)
+			if !give.reserved {
+				batch = t.rescue(batch)
+			}
 			if t.failed(batch, err) {
 				t.sleep(retry)
 			}
 			retry = min(2*retry, maxRetry)
 			continue
 		}
-		t.success()
 		retry = minRetry
-		t.succeeded(batch)
+		if last := t.succeeded(batch); len(lines) > 0 && (last || !give.reserved) {
+			t.success() // to have written nothing says nothing
+		}
 	}
+}
+
+func linesOf(batch []*pending) [][]byte {
+	var lines [][]byte
+	for _, p := range batch {
+		lines = append(lines, p.lines...)
+	}
+	return lines
 }
 
 // take removes the next batch from the queue, at least one entry if there is one.
@@ -215,7 +226,7 @@ func (t *trail) remove(p *pending) {
 
 // append calls the sink. A sink that ignores its deadline holds up one
 // goroutine, not the callers, and gets nothing new until it has answered.
-func (t *trail) append(lines [][]byte) error {
+func (t *trail) append(lines [][]byte, give appender) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -239,7 +250,7 @@ func (t *trail) append(lines [][]byte) error {
 				answer <- fmt.Errorf("the sink panicked: %v", p)
 			}
 		}()
-		answer <- t.sink.Append(ctx, lines)
+		answer <- give(t.sink, ctx, lines)
 	}()
 	select {
 	case err := <-answer:
@@ -279,10 +290,18 @@ func (t *trail) failed(batch []*pending, err error) bool {
 	return len(kept) > 0
 }
 
-func (t *trail) succeeded(batch []*pending) {
+// succeeded reports whether nothing is left to be written.
+func (t *trail) succeeded(batch []*pending) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.flight, t.lastErr = nil, nil
+	t.settle(batch)
+	t.confess()
+	return len(t.queue) == 0
+}
+
+// settle tells everybody that a batch is durable. t.mu is held.
+func (t *trail) settle(batch []*pending) {
 	for _, p := range batch {
 		t.counted.Written += uint64(len(p.lines))
 		if p.done != nil {
@@ -295,7 +314,6 @@ func (t *trail) succeeded(batch []*pending) {
 			t.written = append(t.written, p.written)
 		}
 	}
-	t.confess()
 	if len(t.written) > 0 && !t.calling {
 		t.calling = true
 		t.enter()
