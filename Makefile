@@ -8,11 +8,18 @@ STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
 test: check programs race bench-smoke some-mutants
 
-# Formatting, vet and staticcheck, in every module.
+# What users run has to build where they run it.
+SYSTEMS := windows darwin
+FOR_USERS := . cmd/scsguard examples
+
+# Formatting, vet and staticcheck, in every module; and whether other systems can
+# build what is for users.
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	go vet work
 	@staticcheck="$(STATICCHECK)"; for m in $(MODULES); do (cd $$m && $$staticcheck ./...) || exit 1; done
+	@for os in $(SYSTEMS); do for m in $(FOR_USERS); do \
+		(cd $$m && GOOS=$$os CGO_ENABLED=0 go build ./...) || { echo "$$m does not build for $$os"; exit 1; }; done; done
 
 # Every test, with the race detector, in a new order each time.
 race:
