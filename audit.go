@@ -119,6 +119,11 @@ type Event struct {
 // written when Append refuses because room runs out: what takes access away is
 // given to it then (NIST SP 800-53 AU-5).
 //
+// A sink may have a method ReportLoss(from, to time.Time, countsByKind
+// map[string]int64, cause string), which is told what an audit.gap tells, so that
+// whoever verifies the sink sees the gap without reading events. It must not wait
+// for anything.
+//
 // A sink may have a method Problem() error, which says what is wrong although it
 // keeps what it is given: an anchor that lags behind, a disk that is nearly full.
 // [Guard.Health] calls it each time, so it must not wait for anything.

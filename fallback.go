@@ -83,6 +83,9 @@ func (s *fallbackSink) first(ctx context.Context, records [][]byte, give appende
 		records = append([][]byte{gap.encode()}, records...)
 	}
 	err := s.toPrimary(ctx, records, give)
+	if r, ok := s.primary.(lossReporter); ok && err == nil && s.missed > 0 {
+		r.ReportLoss(s.since, time.Now(), map[string]int64{"elsewhere": int64(s.missed)}, "given to the alternate sink")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = err
@@ -149,6 +152,15 @@ func (s *fallbackSink) broken() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.down
+}
+
+// ReportLoss tells both sinks.
+func (s *fallbackSink) ReportLoss(from, to time.Time, countsByKind map[string]int64, cause string) {
+	for _, sink := range []Sink{s.primary, s.alternate} {
+		if r, ok := sink.(lossReporter); ok {
+			r.ReportLoss(from, to, countsByKind, cause)
+		}
+	}
 }
 
 // Problem says that records go to the alternate sink, and what the two say

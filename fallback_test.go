@@ -3,6 +3,7 @@ package scsguard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -191,4 +192,54 @@ func TestAU5_TheReserveOfTheSinkIsForWhatTakesAccessAway(t *testing.T) {
 			}, func(cfg *scsguard.Config) { cfg.Audit = audit })
 		})
 	}
+}
+
+// strictSink keeps account of its gaps.
+type strictSink struct {
+	sink
+	gaps []string
+}
+
+func (s *strictSink) ReportLoss(from, to time.Time, counts map[string]int64, cause string) {
+	s.gaps = append(s.gaps, fmt.Sprint(to.Sub(from), " ", counts, " ", cause))
+}
+
+func TestASinkThatKeepsAccountOfGapsIsToldOfThem(t *testing.T) {
+	for name, wrap := range map[string]func(scsguard.Sink) scsguard.Sink{
+		"alone":      func(s scsguard.Sink) scsguard.Sink { return s },
+		"of several": func(s scsguard.Sink) scsguard.Sink { return scsguard.MultiSink(&sink{}, s) },
+		"behind":     func(s scsguard.Sink) scsguard.Sink { return scsguard.FallbackSink(&sink{err: errDown}, s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			strict := &strictSink{}
+			bubble(t, func(t *testing.T, a *app) {
+				strict.fail(errDown)
+				for i := range 7501 {
+					a.guard.LoginFailed(context.Background(), fmt.Sprint("u", i), "password")
+				}
+				time.Sleep(time.Minute)
+				strict.fail(nil)
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				require.Len(t, strict.gaps, 1)
+				require.Contains(t, strict.gaps[0], "map[login_failed:1]")
+				require.Len(t, strict.events(t, scsguard.EventGap), 1, "and its readers are told by an event")
+			}, func(cfg *scsguard.Config) { cfg.Audit = wrap(strict) })
+		})
+	}
+	t.Run("what it missed itself", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			strict := &strictSink{}
+			s := scsguard.FallbackSink(strict, &sink{})
+			strict.fail(errDown)
+			for range 3 {
+				require.NoError(t, s.Append(context.Background(), [][]byte{[]byte("{}")}))
+			}
+			strict.fail(nil)
+			time.Sleep(time.Second)
+			require.NoError(t, s.Append(context.Background(), [][]byte{[]byte("{}")}))
+			require.NoError(t, s.Append(context.Background(), [][]byte{[]byte("{}")}))
+			require.Equal(t, []string{"1s map[elsewhere:3] given to the alternate sink"}, strict.gaps)
+		})
+	})
 }

@@ -117,8 +117,10 @@ func (t *trail) postGranted(events []Event, cause error) bool {
 // unrecorded while the sink was down: it works again. t.mu is held.
 func (t *trail) confess() {
 	var events []Event
+	gap := t.lost
 	if e, any := t.lost.tell(EventGap, "lost."); any {
 		events = append(events, e)
+		gap.report(t.sink, e.Time)
 	}
 	if e, any := t.unrecorded.tell(EventDegraded, "granted."); any {
 		events = append(events, e)
@@ -127,6 +129,27 @@ func (t *trail) confess() {
 		t.queue = append([]*pending{newPending(events)}, t.queue...)
 		t.posted++
 	}
+}
+
+// report tells a sink that keeps account of gaps itself.
+func (t *tale) report(s Sink, to time.Time) {
+	r, ok := s.(lossReporter)
+	if !ok {
+		return
+	}
+	cause := ""
+	if t.cause != nil {
+		cause = t.cause.Error()
+	}
+	counts := make(map[string]int64, len(t.counts))
+	for k, n := range t.counts {
+		counts[string(k)] = int64(n)
+	}
+	r.ReportLoss(t.from, to, counts, cause)
+}
+
+type lossReporter interface {
+	ReportLoss(from, to time.Time, countsByKind map[string]int64, cause string)
 }
 
 // Counters are what a guard has counted since New, for a monitoring system.

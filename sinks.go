@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -170,6 +171,15 @@ func (m *multiSink) append(ctx context.Context, records [][]byte, give appender)
 		b.forget(sums)
 	}
 	return nil
+}
+
+// ReportLoss tells the sinks that want to know.
+func (m *multiSink) ReportLoss(from, to time.Time, countsByKind map[string]int64, cause string) {
+	for _, b := range m.branches {
+		if r, ok := b.sink.(lossReporter); ok {
+			r.ReportLoss(from, to, countsByKind, cause)
+		}
+	}
 }
 
 // Problem says what the sinks say themselves.
