@@ -16,19 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// result is what a command did.
-type result struct {
-	code   int
-	stdout string
-	stderr string
-}
-
-func cli(args ...string) result {
-	var out, errs bytes.Buffer
-	code := run(args, &out, &errs)
-	return result{code, out.String(), errs.String()}
-}
-
 // echo is a command that says what it was given.
 func echo() command {
 	return command{name: "echo", args: "DIR", short: "it's an echo", long: "Says what it was given.",

@@ -32,6 +32,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 // commands are in the order in which help shows them. Each has a file of its own.
 func commands() []command {
 	return []command{
+		keygen(),
+		verify(),
+		events(),
+		prove(),
+		verifyProof(),
 		eventTypes(),
 	}
 }

@@ -65,7 +65,8 @@ func newServerOn(t *testing.T, sm *scs.SessionManager, change ...func(*options))
 		f(&o)
 	}
 	s := &server{t: t, dir: filepath.Join(t.TempDir(), "trail"), log: &lockedBuffer{}}
-	trail, err := openTrail(s.dir)
+	require.NoError(t, os.MkdirAll(s.dir, 0o700))
+	trail, err := os.Create(filepath.Join(s.dir, "trail.jsonl")) // the sealed one is tested where the command is
 	require.NoError(t, err)
 	file := scsguard.NewWriterSink(trail)
 	sink := scsguard.SinkFunc(func(ctx context.Context, records [][]byte) error {

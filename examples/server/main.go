@@ -1,7 +1,7 @@
 // Command server is an application to read: a small bank with users, sessions
 // and an administration, on net/http and alexedwards/scs, guarded by scsguard.
 // It serves http://127.0.0.1:4000, pages to browsers and JSON to everybody else,
-// and keeps the trail in ./data/trail. Begin to read in routes.go.
+// and keeps its sealed trail in ./data/trail. Begin to read in routes.go.
 package main
 
 import (
@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,6 +21,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/auditlog"
 )
 
 // options are what the command line decides.
@@ -30,6 +30,7 @@ type options struct {
 	timeouts scsguard.Timeouts
 	limit    scsguard.Limit
 	trail    string
+	anchor   string
 	hashing  int // iterations of the password hash; no flag, tests make it cheap
 }
 
@@ -41,7 +42,8 @@ func main() {
 	flag.DurationVar(&o.timeouts.Touch, "touch", 0, "record activity at most this often; 0 is a fifteenth of -idle, at most a minute")
 	flag.IntVar(&o.limit.Max, "max-sessions", 3, "largest number of sessions of one user; 0 is no limit")
 	flag.TextVar(&o.limit.OnExceed, "on-limit", scsguard.Warn, "what happens to a login beyond -max-sessions, a `word`: warn, deny or evict")
-	flag.StringVar(&o.trail, "trail", "./data/trail", "`directory` of trail.jsonl, or - for standard output")
+	flag.StringVar(&o.trail, "trail", "./data/trail", "`directory` of the sealed trail, or - for lines on standard output that nothing seals")
+	flag.StringVar(&o.anchor, "anchor", "./data/anchor", "`directory` that remembers how long the trail was; keep it where the server cannot change what is there")
 	flag.Parse()
 
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -69,14 +71,13 @@ Safari needs HTTPS in front of the server: it drops Secure cookies that come ove
 // has begun.
 func serve(ctx context.Context, ln net.Listener, o options, log *slog.Logger) error {
 	defer ln.Close()
-	trail, err := openTrail(o.trail)
+	trail, closeTrail, err := openTrail(o, log)
 	if err != nil {
 		return err
 	}
-	defer trail.Close()
-	a, err := newApp(scs.New(), scsguard.NewWriterSink(trail), o, log)
+	a, err := newApp(scs.New(), trail, o, log)
 	if err != nil {
-		return err
+		return errors.Join(err, closeTrail())
 	}
 	srv := &http.Server{
 		Handler:           a.routes(),
@@ -100,7 +101,7 @@ func serve(ctx context.Context, ln net.Listener, o options, log *slog.Logger) er
 	}
 	// After the last request the guard ends the sessions that are left, and
 	// writes into the trail that it did.
-	return errors.Join(err, within(10*time.Second, a.guard.Close))
+	return errors.Join(err, within(10*time.Second, a.guard.Close), closeTrail())
 }
 
 func within(d time.Duration, f func(context.Context) error) error {
@@ -109,19 +110,24 @@ func within(d time.Duration, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// openTrail opens the file that the trail is appended to. Only the user who runs
-// the server may read it: it tells who was where and when.
-func openTrail(dir string) (io.WriteCloser, error) {
-	if dir == "-" {
-		return standardOutput{os.Stdout}, nil
+// openTrail begins a stream of the sealed trail. Its keys are made at the first
+// start. An application keeps the anchor on another machine, or under another
+// account at least: whoever can change both can cut off the end unseen.
+func openTrail(o options, log *slog.Logger) (scsguard.Sink, func() error, error) {
+	if o.trail == "-" {
+		return scsguard.NewWriterSink(os.Stdout), func() error { return nil }, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+	root, name, key, err := auditlog.KeyFiles(filepath.Join(filepath.Dir(o.trail), "keys"), "bank")
+	if err != nil {
+		return nil, nil, err
 	}
-	return os.OpenFile(filepath.Join(dir, "trail.jsonl"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	trail, err := auditlog.Open(auditlog.Config{
+		Dir: o.trail, Root: root, RootName: name, Anchors: []auditlog.Anchor{auditlog.FileAnchor(o.anchor)},
+		OnAlarm: func(a auditlog.Alarm) { log.Error("somebody has to look at the trail", "alarm", a) },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	log.Info("the trail is sealed", "directory", o.trail, "anchor", o.anchor, "verification key", key)
+	return trail, trail.Close, nil
 }
-
-// standardOutput is the process's, not ours to close.
-type standardOutput struct{ *os.File }
-
-func (standardOutput) Close() error { return nil }

@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,21 +15,21 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/scsguard/scsguard"
 )
 
 // running is a server with everything that main gives it.
 type running struct {
-	url   string
-	trail string
-	stop  func() error // as by a signal
+	url    string
+	trail  string
+	anchor string
+	stop   func() error // as by a signal
 }
 
 func run(t *testing.T, change ...func(*options)) running {
 	t.Helper()
 	o := defaults()
-	o.trail = filepath.Join(t.TempDir(), "data", "trail")
+	data := filepath.Join(t.TempDir(), "data")
+	o.trail, o.anchor = filepath.Join(data, "trail"), filepath.Join(data, "anchor")
 	for _, f := range change {
 		f(&o)
 	}
@@ -49,7 +49,7 @@ func run(t *testing.T, change ...func(*options)) running {
 			require.NoError(t, stop())
 		}
 	})
-	return running{url: "http://" + ln.Addr().String(), trail: filepath.Join(o.trail, "trail.jsonl"), stop: stop}
+	return running{url: "http://" + ln.Addr().String(), trail: o.trail, anchor: o.anchor, stop: stop}
 }
 
 func TestServe(t *testing.T) {
@@ -74,20 +74,52 @@ func TestServe(t *testing.T) {
 	require.NoError(t, late.Body.Close())
 	require.Equal(t, 200, late.StatusCode)
 
-	b, err := os.ReadFile(srv.trail)
-	require.NoError(t, err)
-	var last map[string]any
-	for line := range strings.Lines(string(b)) {
-		require.NoError(t, json.Unmarshal([]byte(line), &last))
-	}
+	told, code := sealed(t, srv.trail, srv.anchor)
+	require.Equal(t, 0, code, "intact and complete")
+	last := told[len(told)-1]
 	require.Equal(t, "logout", last["event"], "the sessions that were left are ended")
 	require.Equal(t, "shutdown", last["reason"])
+}
 
-	for path, mode := range map[string]os.FileMode{srv.trail: 0o600, filepath.Dir(srv.trail): 0o700} {
+// Keys are secrets, and the trail says who was where and when (PCI DSS 10.3.1).
+func TestPCI10_3_1_OnlyTheServersUserCanReadItsTrail(t *testing.T) {
+	srv := run(t)
+	res, err := http.Get(srv.url + "/healthz")
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	data := filepath.Dir(srv.trail)
+	segments, err := filepath.Glob(filepath.Join(srv.trail, "*", "*.log"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	for path, mode := range map[string]os.FileMode{
+		filepath.Join(data, "keys"): 0o700, filepath.Join(data, "keys", "trail.key"): 0o600, srv.anchor: 0o700,
+		srv.trail: 0o700, filepath.Dir(segments[0]): 0o700, segments[0]: 0o600,
+	} {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		require.Equal(t, mode, info.Mode().Perm(), path)
 	}
+}
+
+func TestTheVerificationKeyIsPrintedAndTheSameAtEachStart(t *testing.T) {
+	o := defaults()
+	o.trail, o.anchor = filepath.Join(t.TempDir(), "trail"), t.TempDir()
+	var printed []string
+	for range 2 {
+		var log lockedBuffer
+		trail, closeTrail, err := openTrail(o, slog.New(slog.NewTextHandler(&log, nil)))
+		require.NoError(t, err)
+		require.NoError(t, trail.Append(t.Context(), [][]byte{[]byte(`{"event":"test"}`)}))
+		require.NoError(t, closeTrail())
+		key := regexp.MustCompile(`verification key"=(\S+)`).FindStringSubmatch(log.String())
+		require.Len(t, key, 2, log.String())
+		printed = append(printed, key[1])
+	}
+	require.Equal(t, printed[0], printed[1])
+	code, out, errs := scsguardCommand(t, "verify", o.trail, "--anchor", o.anchor, "--key", printed[0])
+	require.Equal(t, 0, code, out+errs)
+	told, _ := sealed(t, o.trail, o.anchor)
+	require.Len(t, told, 2, "one trail, in two streams")
 }
 
 func TestTheTourOfTheReadme(t *testing.T) {
@@ -99,7 +131,7 @@ func TestTheTourOfTheReadme(t *testing.T) {
 	tour := regexp.MustCompile("(?s)```sh\n(B=http://127.0.0.1:4000\n.*?)```").FindSubmatch(readme)
 	require.NotNil(t, tour)
 	srv := run(t)
-	script := strings.NewReplacer("http://127.0.0.1:4000", srv.url, "data/trail/trail.jsonl", srv.trail).Replace(string(tour[1]))
+	script := strings.ReplaceAll(srv.in(string(tour[1])), "go run ./cmd/scsguard", program(t, "scsguard"))
 	cmd := exec.Command("sh", "-ec", script)
 	cmd.Dir = t.TempDir()
 	out, err := cmd.CombinedOutput()
@@ -109,21 +141,7 @@ func TestTheTourOfTheReadme(t *testing.T) {
 		require.Contains(t, string(out), part)
 	}
 	require.NotContains(t, string(out), "wrong_password")
-	require.Regexp(t, `"event":"logout".*\n$`, string(out))
-}
-
-func TestTheTrailIsAppendedTo(t *testing.T) {
-	dir := t.TempDir()
-	for _, line := range []string{"one\n", "two\n"} {
-		f, err := openTrail(dir)
-		require.NoError(t, err)
-		_, err = f.Write([]byte(line))
-		require.NoError(t, err)
-		require.NoError(t, f.Close())
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "trail.jsonl"))
-	require.NoError(t, err)
-	require.Equal(t, "one\ntwo\n", string(b))
+	require.Regexp(t, `"event":"logout".*\n(?s:.*)integrity     OK\ncompleteness  ANCHORED\n$`, string(out))
 }
 
 func TestTheTrailCanGoToAPipe(t *testing.T) {
@@ -132,14 +150,17 @@ func TestTheTrailCanGoToAPipe(t *testing.T) {
 	defer r.Close()
 	stdout := os.Stdout
 	os.Stdout = w
-	trail, err := openTrail("-")
+	trail, closeTrail, err := openTrail(options{trail: "-"}, slog.New(slog.DiscardHandler))
 	os.Stdout = stdout
 	require.NoError(t, err)
-	require.NoError(t, scsguard.NewWriterSink(trail).Append(t.Context(), [][]byte{[]byte(`{}`)}))
-	require.NoError(t, trail.Close())
+	require.NoError(t, trail.Append(t.Context(), [][]byte{[]byte(`{}`)}))
+	require.NoError(t, closeTrail())
 	_, err = w.Write([]byte("still open\n"))
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
+	b, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "{}\nstill open\n", string(b))
 }
 
 func TestServeRefusesToBeginWithoutATrail(t *testing.T) {
@@ -158,7 +179,7 @@ func TestServeRefusesSettingsThatMakeNoSense(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	o := defaults()
-	o.trail = t.TempDir()
+	o.trail, o.anchor = filepath.Join(t.TempDir(), "trail"), t.TempDir()
 	o.timeouts.Idle = 2 * o.timeouts.Absolute
 	require.ErrorContains(t, serve(t.Context(), ln, o, slog.New(slog.DiscardHandler)), "Timeouts.Idle")
 }

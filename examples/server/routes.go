@@ -146,15 +146,21 @@ func (a *app) slow(w http.ResponseWriter, r *http.Request) error {
 }
 
 // healthz tells a load balancer which parts do not work. Why they do not is for
-// the log.
+// the log. What only a person has to look at, such as an anchor that lags behind,
+// is no reason to send the visitors elsewhere.
 func (a *app) healthz(w http.ResponseWriter, r *http.Request) error {
 	health := a.guard.Health()
-	if health.OK {
+	var parts []scsguard.Component
+	for _, p := range health.Problems {
+		parts = append(parts, p.Component)
+	}
+	switch {
+	case health.OK:
 		return writeJSON(w, map[string]string{"status": "ok"})
+	case health.Serving():
+		return writeJSON(w, map[string]any{"status": "warning", "components": parts})
 	}
 	p := a.problemOf(r, scsguard.ErrUnavailable)
-	for _, broken := range health.Problems {
-		p.Components = append(p.Components, broken.Component)
-	}
+	p.Components = parts
 	return p
 }
