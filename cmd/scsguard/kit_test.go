@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,13 +96,6 @@ func (p *place) change(f func(string) string) {
 	after := f(string(b))
 	require.NotEqual(p.t, string(b), after)
 	require.NoError(p.t, os.WriteFile(p.segment(), []byte(after), 0o600))
-}
-
-// copyTree copies a directory.
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	require.NoError(t, os.RemoveAll(to))
-	require.NoError(t, os.CopyFS(to, os.DirFS(from).(fs.ReadDirFS)))
 }
 
 func lines(out string) []string {
