@@ -60,8 +60,6 @@ func main() {
 	}
 }
 
-// The session cookie is Secure. Chromium, Firefox and curl send such a cookie
-// over plain HTTP to loopback addresses all the same. Safari is known not to.
 const banner = `A demo, with the users alice, bob, carol and admin. The password of each is "demo".
 Open http://%s in Chromium or Firefox, or use curl.
 Safari needs HTTPS in front of the server: it drops Secure cookies that come over http://.
@@ -112,7 +110,7 @@ func within(d time.Duration, f func(context.Context) error) error {
 
 // openTrail begins a stream of the sealed trail. Its keys are made at the first
 // start. An application keeps the anchor on another machine, or under another
-// account at least: whoever can change both can cut off the end unseen.
+// account: whoever can change both can cut off the end unseen.
 func openTrail(o options, log *slog.Logger) (scsguard.Sink, func() error, error) {
 	if o.trail == "-" {
 		return scsguard.NewWriterSink(os.Stdout), func() error { return nil }, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -67,11 +68,9 @@ func readJSON(body io.Reader, in map[string]string) error {
 		return errors.Join(bad("bad_json", "The body is not one JSON object."), err)
 	}
 	for name, value := range values {
-		switch v := value.(type) {
-		case string:
-			in[name] = v
-		case json.Number:
-			in[name] = v.String()
+		switch value.(type) {
+		case string, json.Number:
+			in[name] = fmt.Sprint(value)
 		default:
 			return bad("wrong_type", "The field "+name+" is neither a string nor a number.")
 		}

@@ -46,9 +46,8 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 const adminIdle = 5 * time.Minute
 
 // routes returns the handler of the application. A route is public, for members
-// or for administrators. guard.Protect could as well be put around the whole
-// mux, as in the smaller example; here the style sheet and the health check stay
-// outside, so that they are served when no session can be loaded.
+// or for administrators. The style sheet and the health check stay outside of
+// guard.Protect, so that they are served when no session can be loaded.
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	add := func(pattern string, h http.Handler) {
@@ -91,17 +90,14 @@ func (a *app) routes() http.Handler {
 	csrf.SetDenyHandler(a.handle(func(http.ResponseWriter, *http.Request) error {
 		return refuse(http.StatusForbidden, "cross_origin", "This request came from another site.")
 	}))
-	return securityHeaders(csrf.Handler(mux))
-}
-
-func securityHeaders(next http.Handler) http.Handler {
+	checked := csrf.Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin") // with no-referrer, browsers send "Origin: null" with forms
 		h.Add("Vary", "Accept")
-		next.ServeHTTP(w, r)
+		checked.ServeHTTP(w, r)
 	})
 }
 
@@ -145,22 +141,18 @@ func (a *app) slow(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, map[string]string{"status": "done", "put": put})
 }
 
-// healthz tells a load balancer which parts do not work. Why they do not is for
-// the log. What only a person has to look at, such as an anchor that lags behind,
-// is no reason to send the visitors elsewhere.
+// healthz tells a load balancer which parts do not work; why is for the log. What
+// only a person has to look at is no reason to send visitors elsewhere.
 func (a *app) healthz(w http.ResponseWriter, r *http.Request) error {
-	health := a.guard.Health()
-	var parts []scsguard.Component
-	for _, p := range health.Problems {
-		parts = append(parts, p.Component)
+	health, p := a.guard.Health(), a.problemOf(r, scsguard.ErrUnavailable)
+	for _, broken := range health.Problems {
+		p.Components = append(p.Components, broken.Component)
 	}
 	switch {
 	case health.OK:
 		return writeJSON(w, map[string]string{"status": "ok"})
 	case health.Serving():
-		return writeJSON(w, map[string]any{"status": "warning", "components": parts})
+		return writeJSON(w, map[string]any{"status": "warning", "components": p.Components})
 	}
-	p := a.problemOf(r, scsguard.ErrUnavailable)
-	p.Components = parts
 	return p
 }

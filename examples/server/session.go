@@ -49,10 +49,8 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) error {
 }
 
 // password answers POST /password: password, the present one, and new. The order
-// matters. What can be refused comes first, while nothing has changed; then the
-// new password holds, so that nobody can begin a session with the old one; then
-// those that did are ended. An application would also ask whether the new
-// password is long enough, and known from a leak.
+// matters. What can be refused comes first; then the new password holds, so that
+// nobody can begin a session with the old one; then those that did are ended.
 func (a *app) password(w http.ResponseWriter, r *http.Request) error {
 	in, err := read(w, r, "password", "new")
 	if err != nil {
