@@ -12,7 +12,7 @@
 //	guard, err := scsguard.New(sessions, scsguard.Config{
 //		Timeouts: scsguard.Timeouts{Idle: 15 * time.Minute, Absolute: 8 * time.Hour},
 //		Limit:    scsguard.Limit{Max: 3, OnExceed: scsguard.Deny},
-//		Audit:    scsguard.NewWriterSink(file),
+//		Audit:    trail, // an auditlog.Log, which is sealed, or any other Sink
 //	})
 //	...
 //	defer guard.Close(ctx)
@@ -52,7 +52,9 @@
 // until it is kept. Every session has exactly one ending in the trail, also one
 // whose user never came back: a sweep finds it, with the time it was due. The
 // one exception is a crash with sessions in memory, which ends them without
-// anybody to write it down.
+// anybody to write it down. [Config.OnAuditDown] decides about grants while the
+// trail cannot be written, and an audit.gap tells of events that were lost;
+// docs/trail.md has the whole of it.
 //
 // # Threat model
 //
@@ -70,5 +72,5 @@
 // TLS and a protection against cross-site requests (http.CrossOriginProtection).
 // Whoever copies a token from the same network and browser is not told apart
 // from its owner while the session lives. A writer sink protects the trail from
-// nobody who can write to its file.
+// nobody who can write to its file; package auditlog seals it.
 package scsguard

@@ -6,20 +6,28 @@ import (
 	"fmt"
 	"log"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/auditlog"
 )
 
 // What changes in an application on scs.
 func Example() {
-	file, err := os.OpenFile("trail.jsonl", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	root, name, _, err := auditlog.KeyFiles("keys", "shop") // made at the first start
 	if err != nil {
 		log.Fatal(err)
 	}
+	trail, err := auditlog.Open(auditlog.Config{
+		Dir: "trail", Root: root, RootName: name,
+		Anchors: []auditlog.Anchor{auditlog.FileAnchor("/mnt/elsewhere/anchor")},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer trail.Close() // after the guard
 	mux := http.NewServeMux()
 
 	sessions := scs.New()
@@ -29,7 +37,7 @@ func Example() {
 	guard, err := scsguard.New(sessions, scsguard.Config{
 		Timeouts: scsguard.Timeouts{Idle: 15 * time.Minute, Absolute: 8 * time.Hour},
 		Limit:    scsguard.Limit{Max: 3, OnExceed: scsguard.Deny},
-		Audit:    scsguard.NewWriterSink(file),
+		Audit:    trail, // or any other Sink
 	})
 	if err != nil {
 		log.Fatal(err) // says everything that is wrong, and what to do about it
