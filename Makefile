@@ -4,9 +4,9 @@
 MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour rolling adopting fuzz bench bench-smoke programs
+.PHONY: test check race mutants some-mutants tour rolling adopting fuzz bench bench-smoke programs tamper
 
-test: check programs race bench-smoke some-mutants
+test: check programs race tamper bench-smoke some-mutants
 
 # What users run has to build where they run it.
 SYSTEMS := windows darwin
@@ -24,6 +24,11 @@ check:
 # Every test, with the race detector, in a new order each time.
 race:
 	go test -race -shuffle=on work
+
+# Every byte of a trail changed, every place cut: without the race detector, which
+# has nothing to find there.
+tamper:
+	go test -run 'EveryChange|TornEnd|AProof' ./cmd/scsguard
 
 # Takes one protection out at a time and demands that its test fails.
 mutants:
