@@ -133,6 +133,16 @@ func TestWhatASinkSaysOfItselfIsAWarning(t *testing.T) {
 					a.browser().login(t, "alice")
 					time.Sleep(time.Minute)
 				}
+				anxious.fail(errDown)
+				if a.browser().get("/login?user=bob").Code == http.StatusServiceUnavailable { // not behind another
+					health := a.guard.Health()
+					require.Len(t, health.Problems, 1, "one component, one problem")
+					require.False(t, health.Serving())
+					require.ErrorIs(t, health.Problems[0].Err, lag)
+					require.ErrorIs(t, health.Problems[0].Err, errDown)
+				}
+				anxious.fail(nil)
+				time.Sleep(2 * time.Second)
 				anxious.problem.Store(nil)
 				require.True(t, a.guard.Health().OK)
 			}, func(cfg *scsguard.Config) { cfg.Audit = audit })

@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -118,6 +119,10 @@ func (g *Guard) Health() Health {
 		}
 		switch c {
 		case componentSink:
+			if n := len(h.Problems); n > 0 && h.Problems[n-1].Component == ComponentAudit {
+				h.Problems[n-1].Err = errors.Join(h.Problems[n-1].Err, p.Err) // one component, one problem
+				continue
+			}
 			p.Component, p.Warning = ComponentAudit, true
 		case ComponentAudit:
 			p.Warning = g.cfg.OnAuditDown == AuditAllowAndFlag

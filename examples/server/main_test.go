@@ -101,6 +101,31 @@ func TestPCI10_3_1_OnlyTheServersUserCanReadItsTrail(t *testing.T) {
 	}
 }
 
+func TestASVS16_2_5_NoTokenIsInTheSealedTrail(t *testing.T) {
+	srv := run(t)
+	v := newVisitor(t, srv.url, http.DefaultTransport)
+	v.login("admin")
+	tokens := []string{v.token()}
+	require.Equal(t, 200, v.post("/elevate", "password", "demo").Code)
+	tokens = append(tokens, v.token())
+	require.NotEqual(t, tokens[0], tokens[1])
+	var all []byte
+	require.NoError(t, filepath.WalkDir(filepath.Dir(srv.trail), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		all = append(all, b...)
+		return err
+	}))
+	require.Contains(t, string(all), `"event":"privilege_change"`)
+	for _, token := range tokens {
+		require.Len(t, token, 43)
+		require.NotContains(t, string(all), token)
+	}
+	require.NotContains(t, string(all), `"demo"`)
+}
+
 func TestTheVerificationKeyIsPrintedAndTheSameAtEachStart(t *testing.T) {
 	o := defaults()
 	o.trail, o.anchor = filepath.Join(t.TempDir(), "trail"), t.TempDir()
