@@ -106,7 +106,7 @@ type Event struct {
 }
 
 // A Sink keeps audit records. Each record is one JSON object without a line
-// break.
+// break, in UTF-8, from its first brace to its last.
 //
 // Append returns nil only when all records are durable, in their order, after
 // those of earlier calls. It must not change the records or keep them after it

@@ -23,7 +23,7 @@ const (
 	refusesNothing    fault = "returns an error for an empty call"
 	splitsLongLines   fault = "splits long lines"
 	encodesAgain      fault = "decodes and encodes again"
-	trims             fault = "trims blanks"
+	squeezes          fault = "takes out blanks"
 	countsOnce        fault = "drops a record that it has seen before"
 	endsTheLines      fault = "appends to the record it was given"
 	wipes             fault = "clears the slice it was given"
@@ -122,8 +122,8 @@ func (s *faulty) line(r []byte) []byte {
 		if json.Unmarshal(r, &v) == nil {
 			r, _ = json.Marshal(v)
 		}
-	case trims:
-		r = bytes.TrimSpace(r)
+	case squeezes:
+		r = bytes.ReplaceAll(r, []byte("{ "), []byte("{"))
 	}
 	return append(bytes.Clone(r), '\n')
 }

@@ -106,8 +106,7 @@ func anyRecord(ctx context.Context, s *subject) error {
 		[]byte(`{}`),
 		[]byte(`{"user":"Zo\u00eb <zoe@example.org> & \"co\" \\ \/ \u0000 \ud83d\ude00 %d %s $1 ' ; --"}`),
 		[]byte("{\"user\":\"Zo\u00eb \U0001f600 \u2028 \ufeff\",\"tab\\t\" : 1e2 , \"z\":1,\"a\":2,\"a\":3}"),
-		[]byte("{\"not\":\"UTF-8 \xff\xfe\"}"),
-		[]byte(` { "blanks" : [ ] } `),
+		[]byte(`{ "blanks" : [ ] }`),
 		[]byte(`{"long":"` + string(bytes.Repeat([]byte("0123456789abcdef"), 1<<12)) + `"}`), // 64 KiB and some
 		record(7), record(7), // the same again is a record of its own
 	}

@@ -138,7 +138,7 @@ func TestBroken(t *testing.T) {
 		refusesNothing:    {"a call without records keeps nothing and is no error"},
 		splitsLongLines:   {"a record comes back byte by byte, whatever it holds and however long it is"},
 		encodesAgain:      {"a record comes back byte by byte, whatever it holds and however long it is"},
-		trims:             {"a record comes back byte by byte, whatever it holds and however long it is"},
+		squeezes:          {"a record comes back byte by byte, whatever it holds and however long it is"},
 		countsOnce:        {"a record comes back byte by byte, whatever it holds and however long it is"},
 		endsTheLines:      {"records are not changed"},
 		wipes:             {"records are not changed"},
