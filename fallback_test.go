@@ -73,11 +73,13 @@ func TestAPrimarySinkThatHangsOrPanicsCostsHalfOfTheTimeOnce(t *testing.T) {
 		time.Sleep(2 * time.Second) // it is asked again, and still owes an answer
 		a.browser().login(t, "alice")
 		require.Equal(t, 2*time.Second, time.Since(start))
+		hung.mu.Lock()
 		require.Equal(t, 1, hung.pending)
+		hung.mu.Unlock()
 		require.Len(t, second.events(t, scsguard.EventLogin), 12)
 
-		close(hung.hang)
 		hung.mu.Lock()
+		close(hung.hang)
 		hung.hang = nil
 		hung.mu.Unlock()
 		broken.Store(true)

@@ -65,7 +65,8 @@ func TestServe(t *testing.T) {
 	defer conn.Close()
 	_, err = conn.Write([]byte("GET /slow?d=200ms HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"))
 	require.NoError(t, err)
-	healthy, err := http.Get(srv.url + "/healthz") // accepted after that one
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	healthy, err := fresh.Get(srv.url + "/healthz") // a connection that is accepted after that one
 	require.NoError(t, err)
 	require.NoError(t, healthy.Body.Close())
 	require.NoError(t, srv.stop())
