@@ -206,6 +206,28 @@ func TestAU5_TheReserveOfTheSinkIsForWhatTakesAccessAway(t *testing.T) {
 	}
 }
 
+func TestWhatIsAllowedUnrecordedDoesNotUseUpTheReserve(t *testing.T) {
+	full := &fullSink{}
+	bubble(t, func(t *testing.T, a *app) {
+		full.low.Store(true)
+		b := a.browser()
+		session := b.login(t, "alice")
+		require.Equal(t, 200, b.get("/elevate?role=admin").Code)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Empty(t, full.lines)
+		require.Equal(t, 200, b.get("/logout").Code)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Len(t, full.lines, 1)
+		require.Contains(t, full.endings(t), session+"/end")
+		full.low.Store(false)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Len(t, full.events(t, scsguard.EventLogin), 1)
+	}, allowAndFlag, func(cfg *scsguard.Config) { cfg.Audit = full })
+}
+
 // strictSink keeps account of its gaps.
 type strictSink struct {
 	sink

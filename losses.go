@@ -102,6 +102,7 @@ func (t *trail) lose(p *pending) {
 // It reports whether there was room: what cannot even be remembered is refused.
 func (t *trail) postGranted(events []Event, cause error) bool {
 	p := newPending(events)
+	p.urgent = false
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.isStopped() || t.posted >= rankBestEffort.room() {

@@ -30,7 +30,7 @@ func (t *trail) way(batch []*pending) way {
 		return way{Sink.Append, false}
 	}
 	for _, p := range batch {
-		if !p.urgent() {
+		if !p.urgent {
 			return way{Sink.Append, false}
 		}
 	}
@@ -45,7 +45,7 @@ func (t *trail) rescue(batch []*pending) (left []*pending) {
 	}
 	var urgent []*pending
 	for _, p := range batch {
-		if p.urgent() {
+		if p.urgent {
 			urgent = append(urgent, p)
 		} else {
 			left = append(left, p)
@@ -60,5 +60,14 @@ func (t *trail) rescue(batch []*pending) (left []*pending) {
 	return left
 }
 
-// urgent reports whether p tells only of access that was taken away.
-func (p *pending) urgent() bool { return p.done == nil && p.rank == rankRemoval && !p.failure }
+// takesAway reports whether an event tells of access that was taken away, if
+// nobody waits for it: a change of privilege that grants is waited for.
+func takesAway(e *Event) bool {
+	switch e.Kind {
+	case EventLogout, EventTimeout, EventRevoke, EventFingerprintMismatch, EventPrivilegeChange:
+		return e.Outcome == OutcomeSuccess
+	case EventExtend:
+		return e.Outcome == OutcomeSuccess && e.Reason != extendActivity
+	}
+	return false
+}

@@ -47,7 +47,7 @@ type pending struct {
 	lines   [][]byte
 	kinds   []EventKind
 	rank    rank
-	failure bool       // it tells of something that did not take place
+	urgent  bool       // it tells only of access that was taken away, and nobody waits for it
 	since   time.Time  // when it was handed over
 	ending  string     // ID of the ending among them, if posted
 	done    chan error // capacity 1; nil if nobody waits
@@ -68,11 +68,11 @@ func newTrail(sink Sink, limit time.Duration, report func(error), success func()
 }
 
 func newPending(events []Event) *pending {
-	p := &pending{rank: rankOf(events), since: time.Now()}
+	p := &pending{rank: rankOf(events), urgent: true, since: time.Now()}
 	for i := range events {
 		p.lines = append(p.lines, events[i].encode())
 		p.kinds = append(p.kinds, events[i].Kind)
-		p.failure = p.failure || events[i].Outcome == OutcomeFailure
+		p.urgent = p.urgent && takesAway(&events[i])
 	}
 	return p
 }
@@ -81,7 +81,7 @@ func newPending(events []Event) *pending {
 // context: a client that hangs up must not be able to suppress a record.
 func (t *trail) wait(events ...Event) error {
 	p := newPending(events)
-	p.done = make(chan error, 1)
+	p.done, p.urgent = make(chan error, 1), false
 	t.mu.Lock()
 	t.queue = append(t.queue, p)
 	t.start()
