@@ -34,13 +34,13 @@ type Expiry struct {
 func (l *Log) Expire(ctx context.Context, e Expiry) (removed []string, err error) {
 	var errs []error
 	if e.OlderThan < MinRetention && !e.Short {
-		errs = append(errs, fmt.Errorf("OlderThan is %v; PCI DSS 10.5.1 asks for 12 months. Set Short if that does not apply", e.OlderThan))
+		errs = append(errs, fmt.Errorf("the OlderThan of %v is less than the 12 months that PCI DSS 10.5.1 asks for; set Short if that does not apply", e.OlderThan))
 	}
 	if e.OlderThan <= 0 {
-		errs = append(errs, fmt.Errorf("OlderThan is %v", e.OlderThan))
+		errs = append(errs, fmt.Errorf("the OlderThan of %v would remove everything", e.OlderThan))
 	}
 	if e.Policy == "" {
-		errs = append(errs, errors.New("Policy is empty; say by which rule records are removed"))
+		errs = append(errs, errors.New("the Policy is empty; say by which rule records are removed"))
 	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("auditlog: expire: %w", errors.Join(errs...))
