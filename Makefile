@@ -17,6 +17,7 @@ FOR_USERS := . cmd/scsguard examples
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	go vet work
+	@for os in darwin windows freebsd; do GOOS=$$os go vet ./auditlog || exit 1; done # it calls the system
 	@staticcheck="$(STATICCHECK)"; for m in $(MODULES); do (cd $$m && $$staticcheck ./...) || exit 1; done
 	@for os in $(SYSTEMS); do for m in $(FOR_USERS); do \
 		(cd $$m && GOOS=$$os CGO_ENABLED=0 go build ./...) || { echo "$$m does not build for $$os"; exit 1; }; done; done
