@@ -174,8 +174,14 @@ type Counters struct {
 	OldestWaiting time.Time
 }
 
-// Counters returns what was counted so far. It calls nothing.
-func (g *Guard) Counters() Counters { return g.trail.counters() }
+// Counters returns what was counted so far, nothing on a nil guard. It calls
+// nothing.
+func (g *Guard) Counters() Counters {
+	if g == nil {
+		return Counters{}
+	}
+	return g.trail.counters()
+}
 
 func (t *trail) counters() Counters {
 	t.mu.Lock()

@@ -47,7 +47,7 @@ func TestAVerbOfANilGuardGrantsNothingAndSaysSo(t *testing.T) {
 	require.Empty(t, sm.Keys(ctx), "nothing was done")
 
 	// Every method is one of those here and below, so that none is forgotten.
-	others := map[string]bool{"Current": true, "Ended": true, "Status": true, "LoginFailed": true, "Health": true}
+	others := map[string]bool{"Current": true, "Ended": true, "Status": true, "LoginFailed": true, "Health": true, "Counters": true}
 	for name := range mounted(g) {
 		others[name] = true
 	}
@@ -67,6 +67,7 @@ func TestNobodyIsLoggedInWithANilGuard(t *testing.T) {
 	require.Empty(t, g.Ended(ctx))
 	require.False(t, g.Status(ctx).Authenticated)
 	g.LoginFailed(ctx, "alice", "password")
+	require.Zero(t, g.Counters())
 	health := g.Health()
 	require.False(t, health.OK)
 	require.ErrorIs(t, health.Problems[0].Err, scsguard.ErrNoGuard)
