@@ -27,7 +27,7 @@ const (
 	EventPrivilegeChange     EventKind = "privilege_change"     // Elevate or Drop
 	EventReauth              EventKind = "reauth"               // the user proved again who he is
 	EventFingerprintMismatch EventKind = "fingerprint_mismatch" // another device or network; not written yet
-	EventTokenReuse          EventKind = "token_reuse"          // an old token after its grace, or from another device
+	EventTokenReuse          EventKind = "token_reuse"          // an old token, or one that was used to come back, after its grace or from another device
 	EventEnroll              EventKind = "enroll"               // a session that was logged in without the guard is under it from now on
 	EventRevoke              EventKind = "revoke"               // EndAll or EndEveryone was called: by whom, for whom, how many
 	EventConfigChanged       EventKind = "config_changed"       // the session manager was changed behind the guard's back

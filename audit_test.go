@@ -28,7 +28,7 @@ func TestTheLineOfALogin(t *testing.T) {
 	bubble(t, func(t *testing.T, a *app) {
 		a.handle("POST /in", func(w http.ResponseWriter, r *http.Request) error {
 			_, err := a.guard.Login(r.Context(), "alice", scsguard.Role("staff"), scsguard.Methods("pwd", "otp"), scsguard.AAL(2),
-				scsguard.ExternalID("op-1"), scsguard.By("support"), scsguard.Remembered())
+				scsguard.ExternalID("op-1"), scsguard.By("support"))
 			return err
 		})
 		b := a.browser()
@@ -45,7 +45,7 @@ func TestTheLineOfALogin(t *testing.T) {
 			`"session":"session","session_seq":1,"token_hash":"token_hash","ip":"192.0.2.1","ip_source":"remote_addr","user_agent":"test browser",`+
 			`"fingerprint":"fingerprint","request_id":"req-1","route":"POST /in","auth_methods":["pwd","otp"],"aal":2,"auth_time":"2000-01-01T00:00:00.000000Z",`+
 			`"created":"2000-01-01T00:00:00.000000Z","idle_expires":"2000-01-01T00:15:00.000000Z","absolute_expires":"2000-01-01T08:00:00.000000Z",`+
-			`"details":{"external_id":"op-1","remembered":"true","role":"staff"}}`, line)
+			`"details":{"external_id":"op-1","role":"staff"}}`, line)
 	})
 }
 

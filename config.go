@@ -45,6 +45,10 @@ type Config struct {
 	// only with a MemoryRegistry; else required, the same in every process.
 	Keys [][]byte
 
+	// Remember lets browsers come back without a password. The zero value remembers
+	// nobody.
+	Remember Remember
+
 	// UserID reads the application's own user key from the session data in ctx,
 	// "" if nobody is logged in there. With it the application's handlers may stay
 	// as they are. A session that was logged in before the guard came is enrolled
@@ -144,6 +148,7 @@ func (c Config) withDefaults(sm *scs.SessionManager) Config {
 		keys[i] = append([]byte(nil), k...)
 	}
 	c.Keys = keys
+	c.Remember = c.Remember.withDefaults()
 	if c.RotationGrace == 0 {
 		c.RotationGrace = defaultRotationGrace
 	}
@@ -207,6 +212,7 @@ func (c Config) problems(sm *scs.SessionManager) []FieldError {
 		bad("Namespace", fmt.Sprintf("%q", c.Namespace), "it becomes part of keys and marks that it could break",
 			fmt.Sprintf("use at most %d letters, digits, '-', '_' and '.'", maxNamespaceLen))
 	}
+	errs = append(errs, c.Remember.problems(c.Registry, sm.Cookie.Name)...)
 	if sm.ErrorFunc == nil {
 		bad("SessionManager.ErrorFunc", "nil", "a request that cannot be served would panic", "use scs.New, or set an ErrorFunc")
 	}

@@ -64,8 +64,14 @@ func (g *Guard) callEnd(ctx context.Context, t Target, e Ending) (Record, bool, 
 func (g *Guard) afterEnd(ctx context.Context, r *request, rec Record) {
 	g.cuts.notify(rec.Session)
 	g.deleteData(ctx, rec.Key)
+	forgotten := g.endFamilyOf(ctx, &rec)
 	e := g.endingEvent(rec)
-	if g.trail.post(e.ID, func() { g.confirm(rec) }, e) {
+	confirm := func() {
+		if forgotten { // else it is handed out again, should this process die before that succeeds
+			g.confirm(rec)
+		}
+	}
+	if g.trail.post(e.ID, confirm, e) {
 		g.tellLater(ctx, r, e)
 	}
 }

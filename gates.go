@@ -53,7 +53,10 @@ func (g *Guard) RequireLogin(next http.Handler) http.Handler {
 func (r *request) endedReason() Reason {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.phase != ended {
+	switch {
+	case r.unrestored && r.phase != live && r.phase != graced:
+		return ReasonUnavailable
+	case r.phase != ended:
 		return ""
 	}
 	return reasonOf(r.rec)

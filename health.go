@@ -22,6 +22,7 @@ const (
 	ComponentMount    Component = "mount"    // a middleware is mounted where it cannot work
 	ComponentPolicy   Component = "policy"   // Config.Policy gave an answer that makes no sense
 	ComponentHook     Component = "hook"     // OnEvent or another callback panicked
+	ComponentRemember Component = "remember" // the store of remembered browsers
 )
 
 // componentSink is what the sink says of itself; it is shown as ComponentAudit.
@@ -112,7 +113,7 @@ func (g *Guard) Health() Health {
 	g.health.mu.RLock()
 	defer g.health.mu.RUnlock()
 	h := Health{OK: len(g.health.problems) == 0}
-	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, componentSink, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook} {
+	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, componentSink, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook, ComponentRemember} {
 		p, ok := g.health.problems[c]
 		if !ok {
 			continue
@@ -135,7 +136,7 @@ func (g *Guard) Health() Health {
 // inProcess reports whether a component works in this process's own memory, so
 // that a call of it needs no limit.
 func (g *Guard) inProcess(c Component) bool {
-	return c == ComponentStore && g.memStore || c == ComponentRegistry && g.memory != nil
+	return c == ComponentStore && g.memStore || c == ComponentRegistry && g.memory != nil || c == ComponentRemember && g.remembersInMemory()
 }
 
 // call runs one call of a component within its time limit and notes the

@@ -48,10 +48,13 @@ func (g *Guard) Login(ctx context.Context, user string, opts ...LoginOption) (Se
 	for _, opt := range opts {
 		opt.login(&o)
 	}
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.check(), o.checkRemember(g, r)); err != nil {
 		return Session{}, err
 	}
-	return (&login{g: g, r: r, user: user, o: o}).run(ctx)
+	l := &login{g: g, r: r, user: user, o: o}
+	s, err := l.run(ctx)
+	l.settleFamilies(ctx, err != nil)
+	return s, err
 }
 
 func (r *request) hasStarted() bool {
@@ -74,7 +77,9 @@ type login struct {
 	limits   Timeouts
 	limit    Limit
 	rec      Record
-	prior    Record // the session of the browser before, if there was one
+	proved   time.Time     // when the user proved who he is
+	cookie   *familyCookie // of the family that begins with it
+	prior    Record        // the session of the browser before, if there was one
 	had      bool
 	before   tokenState
 	taken    map[string]any // what another user had left in the session data
@@ -165,19 +170,23 @@ func (l *login) findPrior(ctx context.Context) error {
 func (l *login) prepare(ctx context.Context) error {
 	g, r := l.g, l.r
 	now := time.Now()
+	l.o.weaken()
 	l.kind = EventLogin
 	var err error
 	l.limits, l.limit, err = g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
 	if err != nil {
 		return err
 	}
+	l.proved = l.authTime()
 	l.rec = Record{
 		Session: newSessionID(), User: l.user, Role: l.o.role, BaseRole: l.o.role,
-		Created: now, AuthTime: l.authTime(), Methods: l.o.methods, AAL: l.o.aal, LoginAAL: l.o.aal,
+		Created: now, AuthTime: l.proved, Methods: l.o.methods, AAL: l.o.aal, LoginAAL: l.o.aal,
 		LastActivity: now, Idle: l.limits.Idle, Absolute: now.Add(l.limits.Absolute), AbsoluteSince: now, TokenSince: now,
 		Fingerprint: g.fingerprint(g.cfg.Keys[0], r), IP: r.ip, UserAgent: r.userAgent,
 		Remembered: l.o.remembered, Actor: l.o.actor, External: l.o.external, Seq: 1,
 	}
+	l.remembered()
+	l.begin(ctx)
 	return nil
 }
 
@@ -206,12 +215,13 @@ func (l *login) admit(ctx context.Context) (Admitted, error) {
 
 func (l *login) admission() Admission {
 	a := Admission{
-		Record: l.rec, Limit: l.limit, AuthenticatedAt: l.rec.AuthTime, End: l.o.endSession, Browser: l.r.came,
+		Record: l.rec, Limit: l.limit, AuthenticatedAt: l.proved, End: l.o.endSession, Browser: l.r.came,
 		By: l.g.ending(l.r, Ending{Detail: l.rec.Session}), Retention: l.g.cfg.Retention,
 	}
 	if l.had && l.prior.User == l.user {
 		a.Replaces = l.prior.Session
 	}
+	l.claimsPlace(&a)
 	return a
 }
 
@@ -258,6 +268,9 @@ func (l *login) denied(ctx context.Context, adm Admitted) {
 	base := g.event(l.r, EventLoginDenied, Record{User: l.user, Actor: l.o.actor, IP: l.r.ip, UserAgent: l.r.userAgent})
 	base.Outcome, base.Reason = OutcomeFailure, string(adm.Denied)
 	base.AuthMethods, base.AAL, base.AuthTime = l.rec.Methods, l.rec.AAL, l.rec.AuthTime
+	if l.rec.Remembered {
+		base.detail("remembered", "true")
+	}
 	base.Max, base.Concurrent, base.Others = l.limit.Max, len(adm.Others), sessionIDs(adm.Others)
 	g.recordCoalesced(ctx, l.r, "denied", base.IP.String()+"\x00"+l.user, base)
 }
@@ -280,6 +293,9 @@ func (l *login) events(adm *Admitted) []Event {
 	}
 	if l.rec.Remembered {
 		e.detail("remembered", "true")
+	}
+	if l.rec.Remember != "" {
+		e.detail("remember_id", l.rec.Remember)
 	}
 	if l.rec.External != "" {
 		e.detail("external_id", l.rec.External)

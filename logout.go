@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 )
@@ -28,7 +29,7 @@ func (g *Guard) Logout(ctx context.Context) error {
 		rec, ok = d.rec, true
 	}
 	if !ok {
-		return nil
+		return g.forget(ctx, r)
 	}
 	vctx := g.withVerb(g.withRequest(ctx, r))
 	if err := g.sm.Destroy(vctx); err != nil {
@@ -45,12 +46,12 @@ func (g *Guard) Logout(ctx context.Context) error {
 	r.mu.Unlock()
 	if err != nil {
 		g.deleteData(ctx, rec.Key)
-		return err
+		return errors.Join(err, g.forget(ctx, r))
 	}
 	if !won && dead.State != StateEnded {
 		g.deleteData(ctx, rec.Key)
 	}
-	return nil
+	return g.forget(ctx, r)
 }
 
 // End ends one session by its public ID: another one of the user who is logged
@@ -205,6 +206,9 @@ func (g *Guard) revoke(ctx context.Context, r *request, rev Revocation) (int, er
 	if own, ok := g.whose(ctx, r); ok {
 		e.detail("by_session", own.Session)
 		g.closeIfEnded(ctx, r, own, revoked.Ended)
+		if rev.Except == own.Session && err == nil {
+			g.spareFamily(ctx, own, rev, revoked)
+		}
 	}
 	r.proved(rev.User, revoked.Before)
 	g.trail.post("", nil, e)

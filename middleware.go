@@ -50,18 +50,20 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 		g.fail(w, req, err)
 		return
 	}
+	original := req
 	req = req.WithContext(ctx)
 	r.mu.Lock()
 	r.http, r.ctx, r.deadline = req, ctx, g.sm.Deadline(ctx)
 	r.mu.Unlock()
-
-	rw := &response{w: w, g: g, r: r, req: req}
-	stop := g.touchLater(ctx, r)
 	defer func() {
-		stop()
 		g.cleanUp(ctx, r)
 		g.tellPostponed(ctx, r)
 	}()
+	req, r = g.restore(original, req, r)
+	ctx = req.Context()
+
+	rw := &response{w: w, g: g, r: r, req: req}
+	defer g.touchLater(ctx, r)()
 	next.ServeHTTP(rw, req)
 	rw.finish()
 }

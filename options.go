@@ -55,6 +55,8 @@ type loginOptions struct {
 	authOptions
 	role       string
 	remembered bool
+	remember   bool
+	restores   *keptFamily // the family whose token the login rests on
 	endSession string
 	actor      string
 	external   string
@@ -91,8 +93,12 @@ func (a actorOption) revoke(o *endOptions)   { o.actor = string(a) }
 // trail and [Guard.Current]. Default: none.
 func Role(role string) LoginOption { return loginOption(func(o *loginOptions) { o.role = role }) }
 
-// Remembered says that the login rests on a remember-me token and not on a
-// primary factor.
+// Remembered says that the login rests on a remember-me token of the
+// application's own and not on a primary factor (for the guard's see [Remember]).
+// It proves little: the session has an AAL of 1 at most, no Methods, and the zero
+// AuthTime, as one that was never authenticated. Give [AuthenticatedAt] when the
+// user did prove who he is; without, the login is refused once all his sessions
+// were ended.
 func Remembered() LoginOption { return loginOption(func(o *loginOptions) { o.remembered = true }) }
 
 // EndSession names a session of the user that he chose to end, so that the

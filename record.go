@@ -141,6 +141,10 @@ type Record struct {
 	// the session had moved on or ended before, or there was none.
 	ReplacedAt time.Time
 
+	// Remember is the public ID of the remembered browser (see [Remember]) that the
+	// session belongs to. Who ends the session on purpose ends that as well.
+	Remember string
+
 	// Extra is kept and handed back unchanged: room for what later versions
 	// need to remember, so that an older process does not lose it.
 	Extra []byte

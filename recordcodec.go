@@ -74,6 +74,7 @@ const (
 	tagEndIPSource
 	tagEndUserAgent
 	tagMismatch
+	tagRemember
 	tagLast // the first tag that is not known
 )
 
@@ -132,6 +133,7 @@ func (r *Record) fields(f fields) {
 	f.text(tagEndIPSource, &r.Ending.IPSource)
 	f.text(tagEndUserAgent, &r.Ending.UserAgent)
 	f.text(tagMismatch, &r.Mismatch)
+	f.text(tagRemember, &r.Remember)
 }
 
 func (w *Warning) fields(f fields) {

@@ -92,8 +92,11 @@ func reasonOf(rec Record) Reason {
 	case EndReplaced:
 		return ReasonReplaced
 	case EndRevoked:
-		if rec.Ending.Detail == detailPasswordChanged {
+		switch rec.Ending.Detail {
+		case detailPasswordChanged:
 			return ReasonPasswordChanged
+		case detailTokenReuse:
+			return ReasonEnded
 		}
 		return ReasonEndedByAdmin
 	}

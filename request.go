@@ -72,16 +72,18 @@ type request struct {
 	// it; rotated, between another change of token and its cookie.
 	undelivered bool
 	rotated     bool
-	untouched   bool      // there was no session, and a login failed: nothing to save
-	wasLive     bool      // somebody was logged in at some time of the request
-	passive     bool      // does not count as activity
-	touched     bool      // its activity is recorded, or does not need to be
-	started     bool      // no cookie can be sent any more
-	left        bool      // it has ended its session itself
-	cut         *cut      // what ends it with its session
-	authUser    string    // who has ended his sessions in this request, and so
-	authAt      time.Time // counts as having proved who he is then, not at arrival
-	later       []Event   // for OnEvent, when no store method is running
+	untouched   bool          // there was no session, and a login failed: nothing to save
+	wasLive     bool          // somebody was logged in at some time of the request
+	passive     bool          // does not count as activity
+	touched     bool          // its activity is recorded, or does not need to be
+	started     bool          // no cookie can be sent any more
+	left        bool          // it has ended its session itself
+	cut         *cut          // what ends it with its session
+	family      *familyCookie // the remember-me cookie that the response carries
+	unrestored  bool          // its remember-me token could not be looked at
+	authUser    string        // who has ended his sessions in this request, and so
+	authAt      time.Time     // counts as having proved who he is then, not at arrival
+	later       []Event       // for OnEvent, when no store method is running
 }
 
 type (

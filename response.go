@@ -179,14 +179,16 @@ func (w *response) refuse(err error) {
 	w.g.fail(w.w, w.req, err)
 }
 
-// stripCookies removes session cookies that the guard did not write: those of a
+// stripCookies removes session and remember-me cookies that the guard did not write: those of a
 // LoadAndSave within, or of an application that calls WriteSessionCookie. They
 // may carry a token that is no longer the right one.
 func (w *response) stripCookies() { w.dropCookies(w.isSessionCookie) }
 
 func (w *response) isSessionCookie(cookie string) bool {
-	return strings.HasPrefix(cookie, w.g.sm.Cookie.Name+"=")
+	return isCookie(cookie, w.g.sm.Cookie.Name) || w.g.cfg.Remember.Store != nil && isCookie(cookie, w.g.cfg.Remember.Cookie)
 }
+
+func isCookie(setCookie, name string) bool { return strings.HasPrefix(setCookie, name+"=") }
 
 func (w *response) dropCookies(drop func(string) bool) {
 	cookies := w.Header()["Set-Cookie"]

@@ -18,6 +18,7 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	g.touchActivity(ctx, r)
+	destroyed := g.sm.Status(ctx) == scs.Destroyed
 	err := g.notice(ctx, r, w)
 	if err == nil {
 		g.renewIfDue(ctx, r)
@@ -31,6 +32,7 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 		}
 	}
 	g.deleteRenounced(ctx, r)
+	g.writeFamily(ctx, r, w, err == nil, destroyed)
 	r.begin()
 	return err
 }
