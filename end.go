@@ -64,7 +64,7 @@ func (g *Guard) callEnd(ctx context.Context, t Target, e Ending) (Record, bool, 
 func (g *Guard) afterEnd(ctx context.Context, r *request, rec Record) {
 	g.cuts.notify(rec.Session)
 	g.deleteData(ctx, rec.Key)
-	forgotten := g.endFamilyOf(ctx, &rec)
+	forgotten := g.endFamilyOf(ctx, r, &rec)
 	e := g.endingEvent(rec)
 	confirm := func() {
 		if forgotten { // else it is handed out again, should this process die before that succeeds

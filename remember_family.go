@@ -154,9 +154,29 @@ func (g *Guard) changeFamily(ctx context.Context, id string, change func(keptFam
 	})
 }
 
-// endFamily makes every token of a family worthless.
-func (g *Guard) endFamily(ctx context.Context, id string) error {
-	return g.untilSwapped(ctx, id, func(k keptFamily) (bool, error) { return g.callSwap(ctx, id, k.raw, nil, 0) })
+// endFamily makes every token of a family worthless. Before that it ends the
+// session that was restored last, unless keep names it: another request may have
+// restored one just now, and it would live on with nobody to end it. What is
+// restored later finds the family gone and is taken back.
+func (g *Guard) endFamily(ctx context.Context, r *request, id, keep string, e Ending) error {
+	return g.untilSwapped(ctx, id, func(k keptFamily) (bool, error) {
+		if k.Session != keep {
+			if _, _, err := g.end(ctx, r, Target{User: k.User, Session: k.Session}, e); err != nil {
+				return false, err
+			}
+		}
+		return g.callSwap(ctx, id, k.raw, nil, 0)
+	})
+}
+
+// mustEndFamily is endFamily, repeated until it succeeds.
+func (g *Guard) mustEndFamily(ctx context.Context, r *request, id, keep string, e Ending) error {
+	err := g.endFamily(ctx, r, id, keep, e)
+	if err != nil {
+		e = g.ending(r, e)
+		g.retries.add(retryEnd, "family "+id, func(ctx context.Context) error { return g.endFamily(ctx, nil, id, keep, e) })
+	}
+	return err
 }
 
 // untilSwapped tries a step on a family that lives until nobody else is faster.
@@ -172,13 +192,4 @@ func (g *Guard) untilSwapped(ctx context.Context, id string, step func(keptFamil
 		}
 	}
 	return &UnavailableError{Component: ComponentRemember, Op: "swap", Err: errRestore}
-}
-
-// mustEndFamily is endFamily, repeated until it succeeds.
-func (g *Guard) mustEndFamily(ctx context.Context, id string) error {
-	err := g.endFamily(ctx, id)
-	if err != nil {
-		g.retries.add(retryEnd, "family "+id, func(ctx context.Context) error { return g.endFamily(ctx, id) })
-	}
-	return err
 }

@@ -124,7 +124,10 @@ func rememberApp(a *app) *app {
 		_, err := a.guard.EndAll(r.Context(), "alice", scsguard.PasswordChanged(), scsguard.ExceptCurrent())
 		return err
 	})
-	a.handle("/end-others", func(w http.ResponseWriter, r *http.Request) error { _, err := a.guard.EndOthers(r.Context()); return err })
+	a.handle("/end-others", func(w http.ResponseWriter, r *http.Request) error {
+		_, err := a.guard.EndOthers(r.Context())
+		return err
+	})
 	a.handle("/end", func(w http.ResponseWriter, r *http.Request) error {
 		return a.guard.End(r.Context(), r.FormValue("id"), scsguard.Of("alice"), scsguard.By("root"))
 	})
@@ -186,6 +189,8 @@ func (a *app) sessionsOf(t testing.TB, user string) []scsguard.Session {
 // requireOneEndingEach checks that each login of the trail lives or has ended.
 func (a *app) requireOneEndingEach(t testing.TB, users ...string) {
 	t.Helper()
+	_, err := a.guard.Sweep(context.Background())
+	require.NoError(t, err)
 	synctest.Wait()
 	alive := map[string]bool{}
 	for _, user := range users {

@@ -108,16 +108,17 @@ func (l *login) settleFamilies(ctx context.Context, failed bool) {
 	g, r := l.g, l.r
 	if _, ok := r.session(); failed || !ok {
 		if l.cookie != nil {
-			_ = g.endFamily(ctx, l.rec.Remember) // nobody has its token
+			_ = g.endFamily(ctx, r, l.rec.Remember, l.rec.Session, Ending{}) // nobody has its token
 		}
 		return
 	}
+	replaced := Ending{Reason: EndReplaced, Detail: l.rec.Session}
 	if l.had && l.prior.Remember != "" {
-		_ = g.mustEndFamily(ctx, l.prior.Remember)
+		_ = g.mustEndFamily(ctx, r, l.prior.Remember, "", replaced)
 	}
 	cookie := l.cookie
 	if t, ok := g.rememberTokenOf(r.http); ok {
-		_ = g.mustEndFamily(ctx, t.family)
+		_ = g.mustEndFamily(ctx, r, t.family, "", replaced)
 		if cookie == nil {
 			cookie = &familyCookie{clear: true}
 		}
@@ -133,16 +134,16 @@ func (g *Guard) forget(ctx context.Context, r *request) error {
 		return nil
 	}
 	r.setFamilyCookie(&familyCookie{clear: true})
-	return g.mustEndFamily(ctx, t.family)
+	return g.mustEndFamily(ctx, r, t.family, "", Ending{Reason: EndUser})
 }
 
 // endFamilyOf ends the family of a session that was ended on purpose, and reports
 // whether that is done.
-func (g *Guard) endFamilyOf(ctx context.Context, rec *Record) bool {
+func (g *Guard) endFamilyOf(ctx context.Context, r *request, rec *Record) bool {
 	if rec.Remember == "" || g.cfg.Remember.Store == nil || !rec.endsFamily() {
 		return true
 	}
-	return g.mustEndFamily(ctx, rec.Remember) == nil
+	return g.mustEndFamily(ctx, r, rec.Remember, rec.Session, rec.Ending) == nil
 }
 
 // sinceMargin is how far the registry's reading of a time and the store's may be
@@ -158,7 +159,7 @@ func (g *Guard) spareFamily(ctx context.Context, own Record, rev Revocation, rev
 		return
 	}
 	if rev.Ending.Reason != EndUser {
-		_ = g.mustEndFamily(ctx, own.Remember)
+		_ = g.mustEndFamily(ctx, nil, own.Remember, own.Session, rev.Ending)
 		return
 	}
 	// If this fails the browser is not remembered: the user can log in.

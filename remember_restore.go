@@ -28,7 +28,10 @@ const (
 	maxRestores = 64
 )
 
-var errRestore = errors.New("another request holds the token for too long")
+var (
+	errRestore = errors.New("another request holds the token for too long")
+	errLate    = errors.New("the claim is as good as over")
+)
 
 // restore logs the visitor in by his remember-me token, if nobody is logged in and
 // he has one. What it returns is the request to go on with: another one if the
@@ -148,12 +151,15 @@ func (s *restoring) use(k keptFamily) (done bool, err error) {
 	session, err := s.login(&claimed)
 	if err != nil {
 		if errors.Is(err, ErrRevoked) { // nothing makes it good again
-			_ = g.mustEndFamily(ctx, claim.ID)
+			_ = g.mustEndFamily(ctx, r, claim.ID, "", Ending{Reason: EndRevoked})
 			return true, err
 		}
 		free := claim
 		free.Owner, free.Lease = "", time.Time{}
 		_, _ = g.swapFamily(ctx, claimed, free) // else its lease ends it
+		if errors.Is(err, errLate) {
+			return false, nil
+		}
 		return true, err
 	}
 
@@ -202,6 +208,9 @@ func (s *restoring) login(k *keptFamily) (Session, error) {
 			g.recordCoalesced(ctx, r, "denied", e.IP.String()+"\x00"+k.User, e)
 			return Session{}, err
 		}
+	}
+	if time.Since(k.asked) > Lease/2 {
+		return Session{}, errLate // it would take the place of a session that somebody else has restored
 	}
 	r.turn.Lock()
 	defer r.turn.Unlock()
@@ -273,24 +282,5 @@ func (s *restoring) stolen(k keptFamily, why string) error {
 	e := g.familyReused(r, k, why)
 	e.ID = k.ID + "/reuse" // a family ends by it once, also if several notice
 	g.recordCoalesced(ctx, r, "reuse", k.ID, e)
-	if k.Session != "" {
-		g.endBySession(ctx, r, k.User, k.Session)
-	}
-	return g.mustEndFamily(ctx, k.ID)
-}
-
-// endBySession ends a session that is known by its ID only, and repeats that until
-// it succeeds.
-func (g *Guard) endBySession(ctx context.Context, r *request, user, session string) {
-	t, ending := Target{User: user, Session: session}, Ending{Reason: EndRevoked, Detail: detailTokenReuse}
-	if _, _, err := g.end(ctx, r, t, ending); err != nil {
-		ending = g.ending(r, ending)
-		g.retries.add(retryEnd, "session "+session, func(ctx context.Context) error {
-			rec, won, err := g.callEnd(ctx, t, ending)
-			if err == nil && won {
-				g.afterEnd(ctx, nil, rec)
-			}
-			return err
-		})
-	}
+	return g.mustEndFamily(ctx, r, k.ID, "", Ending{Reason: EndRevoked, Detail: detailTokenReuse})
 }
