@@ -1,0 +1,277 @@
+package remembertest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+func checks() []check {
+	return []check{
+		{"what is absent is nil and no error", absent},
+		{"Swap writes what is absent, once", creates},
+		{"Swap changes what is there, and nothing else", swaps},
+		{"a Swap that reports false has changed nothing", refuses},
+		{"an empty value deletes", deletes},
+		{"any bytes come back as they were, under any ID", anyBytes},
+		{"IDs do not touch each other", separate},
+		{"slices belong to whom they were given", slicesOf},
+		{"of many that create the same exactly one does", createRace},
+		{"of many that swap the same exactly one does, and none is lost", swapRace},
+		{"a deletion races like any other Swap", deleteRace},
+		{"a value is there until its time to live is over, and then absent", expires},
+		{"each Swap counts the time to live anew", ttlAnew},
+		{"a Swap that reports false and a Load prolong nothing", notProlonged},
+		{"the clock goes on by one second a second", clock},
+		{"a context that is done is an error and no Swap", contexts},
+	}
+}
+
+const hour = time.Hour
+
+func absent(t *trial) {
+	if value := t.load("nothing"); value != nil {
+		t.failf("Load returns %q and not nil", value)
+	}
+	t.mustNotSwap("nothing", "something", "value")
+	t.want("nothing", "")
+	if !t.swap("nothing", "", "", hour) {
+		t.failf("what is absent can be deleted, and Swap reports false")
+	}
+	t.want("nothing", "")
+}
+
+func creates(t *trial) {
+	t.mustSwap("id", "", "first", hour)
+	t.want("id", "first")
+	t.mustNotSwap("id", "", "second")
+	t.want("id", "first")
+}
+
+func swaps(t *trial) {
+	t.mustSwap("id", "", "first", hour)
+	t.mustSwap("id", "first", "second", hour)
+	t.want("id", "second")
+	t.mustSwap("id", "second", "second", hour) // the same again, for longer
+	t.mustSwap("id", "second", "first", hour)
+	t.want("id", "first")
+}
+
+func refuses(t *trial) {
+	t.mustSwap("id", "", "value", hour)
+	for _, old := range []string{"", "valu", "value ", "VALUE", "value\x00", "other"} {
+		t.mustNotSwap("id", old, "stolen")
+		t.mustNotSwap("id", old, "")
+		t.want("id", "value")
+	}
+}
+
+func deletes(t *trial) {
+	t.mustSwap("id", "", "value", hour)
+	t.mustSwap("id", "value", "", 0)
+	t.want("id", "")
+	t.mustSwap("id", "", "value", hour)
+	t.mustSwap("id", "value", "", hour)
+	if value := t.load("id"); value != nil {
+		t.failf("Load returns %q and not nil for what was deleted", value)
+	}
+	t.mustNotSwap("id", "value", "again")
+	t.mustSwap("id", "", "again", hour)
+	t.want("id", "again")
+}
+
+func anyBytes(t *trial) {
+	var every strings.Builder
+	for i := range 256 {
+		every.WriteByte(byte(i))
+	}
+	values := []string{"\x00", "\xff\xfe", " leading", "line\nline\r\n", "*{}[]?:", every.String(), strings.Repeat("\x00long\xff", 64<<10/6)}
+	ids := []string{"", "a b", "a:b", "{a}", "*", "/", "\x00", "ü\n", every.String()}
+	for i, id := range ids {
+		value := values[i%len(values)]
+		t.mustSwap(id, "", value, hour)
+		t.want(id, value)
+		t.mustSwap(id, value, value+"!", hour)
+		t.want(id, value+"!")
+	}
+}
+
+func separate(t *trial) {
+	ids := []string{"a", "A", "a/b", "a/", "/a", "aa", "a\x00", "a "}
+	for i, id := range ids {
+		t.mustSwap(id, "", fmt.Sprint("value ", i), hour)
+	}
+	t.mustSwap("a", "value 0", "", 0)
+	for i, id := range ids[1:] {
+		t.want(id, fmt.Sprint("value ", i+1))
+	}
+	t.want("a", "")
+}
+
+func slicesOf(t *trial) {
+	value := []byte("value")
+	if _, err := t.store.Swap(t.ctx, "id", nil, value, hour); err != nil {
+		t.failf("Swap: %v", err)
+	}
+	if !bytes.Equal(value, []byte("value")) {
+		t.failf("Swap has changed the value that it was given")
+	}
+	copy(value, "VALUE")
+	t.want("id", "value")
+	copy(t.load("id"), "VALUE")
+	t.want("id", "value")
+	old := []byte("value")
+	if _, err := t.store.Swap(t.ctx, "id", old, []byte("next!"), hour); err != nil || !bytes.Equal(old, []byte("value")) {
+		t.failf("Swap (%v) has made %q of the old value that it was given", err, old)
+	}
+}
+
+// crowd calls f in n goroutines at once and returns how often it reports true.
+func (t *trial) crowd(n int, f func(t *trial, i int) bool) int {
+	var (
+		wg    sync.WaitGroup
+		count atomic.Int32
+		start = make(chan struct{})
+		fails = make(chan any, n)
+	)
+	for i := range n {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					fails <- p
+				}
+			}()
+			<-start
+			if f(t, i) {
+				count.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	select {
+	case p := <-fails:
+		panic(p)
+	default:
+		return int(count.Load())
+	}
+}
+
+const racers = 16
+
+func createRace(t *trial) {
+	for round := range 10 {
+		id := fmt.Sprint("id ", round)
+		won := t.crowd(racers, func(t *trial, i int) bool { return t.swap(id, "", fmt.Sprint("by ", i), hour) })
+		if won != 1 {
+			t.failf("%d of %d were told that they have created it", won, racers)
+		}
+	}
+}
+
+func swapRace(t *trial) {
+	t.mustSwap("id", "", "0", hour)
+	const each = 5
+	t.crowd(racers, func(t *trial, _ int) bool {
+		for done := 0; done < each; {
+			old := string(t.load("id"))
+			var n int
+			_, _ = fmt.Sscan(old, &n)
+			if t.swap("id", old, fmt.Sprint(n+1), hour) {
+				done++
+			}
+		}
+		return true
+	})
+	t.want("id", fmt.Sprint(racers*each))
+}
+
+func deleteRace(t *trial) {
+	for round := range 10 {
+		id := fmt.Sprint("id ", round)
+		t.mustSwap(id, "", "value", hour)
+		won := t.crowd(racers, func(t *trial, i int) bool {
+			if i%2 == 0 {
+				return t.swap(id, "value", "", 0)
+			}
+			return t.swap(id, "value", "next", hour)
+		})
+		if won != 1 {
+			t.failf("%d of %d were told that they have changed it", won, racers)
+		}
+	}
+}
+
+// Times are long enough for a store at some distance, and short enough to wait.
+const (
+	short = 400 * time.Millisecond
+	slack = 200 * time.Millisecond
+)
+
+func expires(t *trial) {
+	t.mustSwap("id", "", "value", short)
+	t.mustSwap("long", "", "value", hour)
+	t.want("id", "value")
+	t.sleep(short + slack)
+	t.want("id", "")
+	t.want("long", "value")
+	t.mustNotSwap("id", "value", "back")
+	t.mustSwap("id", "", "new", hour)
+	t.want("id", "new")
+}
+
+func ttlAnew(t *trial) {
+	t.mustSwap("longer", "", "a", short)
+	t.mustSwap("longer", "a", "b", hour)
+	t.mustSwap("shorter", "", "a", hour)
+	t.mustSwap("shorter", "a", "b", short)
+	t.mustSwap("same", "", "a", short)
+	t.mustSwap("same", "a", "a", hour)
+	t.sleep(short + slack)
+	t.want("longer", "b")
+	t.want("shorter", "")
+	t.want("same", "a")
+}
+
+func notProlonged(t *trial) {
+	t.mustSwap("id", "", "value", short)
+	for range 4 {
+		t.sleep(short / 8)
+		t.load("id")
+		t.mustNotSwap("id", "other", "value")
+	}
+	t.want("id", "value")
+	t.sleep(short/2 + slack/2)
+	t.want("id", "")
+}
+
+func clock(t *trial) {
+	began := time.Now()
+	_, first := t.loadAt("id")
+	t.sleep(short)
+	_, second := t.loadAt("id")
+	if passed, took := second.Sub(first), time.Since(began); passed < short-slack || passed > took+slack {
+		t.failf("the store's clock went on by %v in %v", passed, took)
+	}
+	t.mustSwap("id", "", "value", hour)
+	if _, third := t.loadAt("id"); third.Before(second) {
+		t.failf("the store's clock went back by %v", second.Sub(third))
+	}
+}
+
+func contexts(t *trial) {
+	t.mustSwap("id", "", "value", hour)
+	done, cancel := context.WithCancel(t.ctx)
+	cancel()
+	if _, _, err := t.store.Load(done, "id"); err == nil {
+		t.failf("Load reports no error although its context is done")
+	}
+	if swapped, err := t.store.Swap(done, "id", []byte("value"), []byte("next"), hour); err == nil || swapped {
+		t.failf("Swap reports %v and %v although its context is done", swapped, err)
+	}
+	t.want("id", "value")
+}
