@@ -10,6 +10,7 @@ require (
 )
 
 require (
+	github.com/gomodule/redigo v1.9.2
 	github.com/mattn/go-colorable v0.1.14 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
