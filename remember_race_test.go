@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -243,16 +242,11 @@ func TestRandomLivesOfRememberedBrowsers(t *testing.T) {
 			for i := range browsers {
 				browsers[i] = newBrowser(server)
 			}
-			var hist []string
 			for range 60 {
 				var wg sync.WaitGroup
 				for i, b := range browsers {
 					user := fmt.Sprint("user", i%3)
-					op := rng.IntN(8)
-					if i%3 == 2 {
-						hist = append(hist, fmt.Sprint(time.Now(), i, op, b.token()))
-					}
-					switch op {
+					switch rng.IntN(8) {
 					case 0:
 						wg.Go(func() { b.get("/remember?user=" + user) })
 					case 1:
@@ -275,18 +269,11 @@ func TestRandomLivesOfRememberedBrowsers(t *testing.T) {
 				time.Sleep(time.Duration(rng.IntN(20)) * time.Minute)
 			}
 			synctest.Wait()
-			if len(first.sink.events(t, scsguard.EventTokenReuse)) > 0 {
-				ev := first.sink.events(t, scsguard.EventTokenReuse)[0]
-				for _, l := range first.sink.lines {
-					if strings.Contains(l, ev.str("session")) {
-						t.Log(l)
-					}
-				}
-				for _, l := range hist {
-					t.Log(l)
-				}
+			for _, e := range first.sink.events(t, scsguard.EventTokenReuse) {
+				// A session that is ended while it gets a new token leaves its browser with
+				// the old one. That is no business of its family.
+				require.NotContains(t, e, "details", e)
 			}
-			require.Empty(t, first.sink.events(t, scsguard.EventTokenReuse))
 			first.requireOneEndingEach(t, "user0", "user1", "user2")
 		})
 	}
