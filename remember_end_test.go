@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
@@ -133,12 +134,40 @@ func TestAfterEndOthersAPasswordChangeStillEndsTheBrowserThatDidIt(t *testing.T)
 // A family that an EndAll has ended does not come back because its session,
 // which lived on, ends the others.
 func TestEndOthersDoesNotRescueWhatAnEndAllHasEnded(t *testing.T) {
+	store := newWatched()
 	rememberBubble(t, func(t *testing.T, a *app) {
 		b := a.browser()
 		b.remember(t, "alice")
 		time.Sleep(time.Second)
 		require.Equal(t, 200, b.get("/change-password").Code)
+		require.Empty(t, store.held())
 		time.Sleep(time.Second)
+		require.Equal(t, 200, b.get("/end-others").Code)
+		require.Equal(t, "alice", b.whoami())
+		b.restart()
+		require.Equal(t, 401, b.get("/private").Code)
+	}, store.use)
+}
+
+// The same, if the process that changed the password could not come to the family.
+func TestEndOthersDoesNotRescueWhatOutlivedAnEndAll(t *testing.T) {
+	managers := [2]*scs.SessionManager{newManager(), newManager()}
+	synctest.Test(t, func(t *testing.T) {
+		store := newWatched()
+		mine := true
+		first, second := processes(t, managers, func(cfg *scsguard.Config) {
+			if cfg.Registry = (anyRegistry{cfg.Registry}); mine {
+				store.inner, mine = cfg.Remember.Store, false
+				cfg.Remember.Store = store
+			}
+		})
+		b := first.browser()
+		b.remember(t, "alice")
+		time.Sleep(time.Second)
+		store.fail(errDown)
+		require.Equal(t, 200, b.get("/change-password").Code)
+		time.Sleep(time.Second)
+		b.h = second.serve
 		require.Equal(t, 200, b.get("/end-others").Code)
 		require.Equal(t, "alice", b.whoami())
 		b.restart()
