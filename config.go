@@ -212,7 +212,7 @@ func (c Config) problems(sm *scs.SessionManager) []FieldError {
 		bad("Namespace", fmt.Sprintf("%q", c.Namespace), "it becomes part of keys and marks that it could break",
 			fmt.Sprintf("use at most %d letters, digits, '-', '_' and '.'", maxNamespaceLen))
 	}
-	errs = append(errs, c.Remember.problems(c.Registry, sm.Cookie.Name)...)
+	errs = append(errs, c.Remember.problems(c, sm.Cookie.Name)...)
 	if sm.ErrorFunc == nil {
 		bad("SessionManager.ErrorFunc", "nil", "a request that cannot be served would panic", "use scs.New, or set an ErrorFunc")
 	}

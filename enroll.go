@@ -182,6 +182,7 @@ func (l *login) backdate(key Key, deadline time.Time) {
 	if deadline.Before(rec.Absolute) {
 		rec.Absolute = deadline
 	}
+	l.proved = rec.AuthTime
 }
 
 // refused deals with a session that must not be enrolled: all sessions of the user

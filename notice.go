@@ -106,7 +106,9 @@ func (g *Guard) notice(ctx context.Context, r *request, w http.ResponseWriter) e
 		if err := g.open(); err != nil {
 			return err
 		}
-		if _, err := (&login{g: g, r: r, user: user, noticed: true}).run(ctx); err != nil {
+		l := &login{g: g, r: r, user: user, noticed: true}
+		_, err := l.run(ctx)
+		if l.settleFamilies(ctx, err != nil); err != nil {
 			r.keepRenounced()
 			return &refusedLogin{err}
 		}
@@ -141,7 +143,7 @@ func (g *Guard) noticeLogout(ctx context.Context, r *request, rec Record) error 
 	if err != nil || !won && dead.State != StateEnded {
 		g.deleteData(ctx, rec.Key)
 	}
-	return err
+	return errors.Join(err, g.forget(ctx, r))
 }
 
 // noticeLate deals with a user key that was changed after the first byte of the

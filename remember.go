@@ -57,7 +57,8 @@ type Remember struct {
 
 	// OnRestore is called with the request's context when a session was restored,
 	// before the handler: to put into the session data what the application puts
-	// there at a login.
+	// there at a login. It is stored before anybody else is served by the session.
+	// Required with Config.UserID.
 	OnRestore func(ctx context.Context, s Session)
 }
 
@@ -134,7 +135,7 @@ func navigates(r *http.Request) bool {
 }
 
 // problems returns what is wrong, for a configuration that is complete otherwise.
-func (m Remember) problems(registry Registry, sessionCookie string) []FieldError {
+func (m Remember) problems(c Config, sessionCookie string) []FieldError {
 	var errs []FieldError
 	bad := func(field, value, consequence, cure string) {
 		errs = append(errs, FieldError{Field: "Remember." + field, Value: value, Problem: consequence, Cure: cure})
@@ -145,7 +146,7 @@ func (m Remember) problems(registry Registry, sessionCookie string) []FieldError
 		}
 		return errs
 	}
-	_, forgets := registry.(*MemoryRegistry)
+	_, forgets := c.Registry.(*MemoryRegistry)
 	if _, inMemory := m.Store.(*MemoryRememberStore); forgets && !inMemory {
 		bad("Store", fmt.Sprintf("%T", m.Store), "after a restart the registry in memory would have forgotten whose sessions were all ended, and who was logged out would be logged in again",
 			"give a Registry that lasts as long as this store, or NewMemoryRememberStore()")
@@ -160,6 +161,9 @@ func (m Remember) problems(registry Registry, sessionCookie string) []FieldError
 	}
 	if !strings.HasPrefix(m.Cookie, "__Host-") || strings.ContainsFunc(m.Cookie, notNamespace) {
 		bad("Cookie", fmt.Sprintf("%q", m.Cookie), "a neighbouring host or plain HTTP could plant a token of its own", `begin it with "__Host-", and use letters, digits, '-', '_' and '.'`)
+	}
+	if c.UserID != nil && m.OnRestore == nil {
+		bad("OnRestore", "nil", "Config.UserID would find no user in a restored session, which means that he was logged out", "put the user key into the session data there")
 	}
 	if m.Cookie == sessionCookie {
 		bad("Cookie", fmt.Sprintf("%q", m.Cookie), "it is the name of the session cookie", "give another name")

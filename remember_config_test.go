@@ -32,6 +32,9 @@ func TestARememberConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		require.ErrorAs(t, err, &bad)
 		require.Len(t, bad.Fields, 1)
 	}
+	_, err := scsguard.New(newManager(), scsguard.Config{Audit: scsguard.Discard(), Remember: scsguard.Remember{Store: memory},
+		UserID: func(context.Context) string { return "" }})
+	require.ErrorContains(t, err, "Remember.OnRestore")
 	for _, m := range []scsguard.Remember{{}, {Store: memory}, {Store: memory, Lifetime: scsguard.UserMemory, Grace: 10 * time.Minute, Cookie: "__Host-r"}} {
 		g, err := scsguard.New(newManager(), scsguard.Config{Audit: scsguard.Discard(), Remember: m})
 		require.NoError(t, err)

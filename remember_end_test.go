@@ -23,7 +23,7 @@ func TestWhatEndsARememberedBrowser(t *testing.T) {
 		"an administrator": func(t *testing.T, a *app, b *browser, id string) {
 			require.Equal(t, 200, a.browser().get("/end?id="+id).Code)
 		},
-		"EndAll": func(t *testing.T, a *app, _ *browser, _ string) { endAll(t, a) },
+		"EndAll": func(t *testing.T, a *app, _ *browser, _ string) { endAllOfAlice(t, a) },
 		"EndEveryone": func(t *testing.T, a *app, _ *browser, _ string) {
 			_, err := a.guard.EndEveryone(context.Background())
 			require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestWhatEndsARememberedBrowser(t *testing.T) {
 	}
 }
 
-func endAll(t *testing.T, a *app) {
+func endAllOfAlice(t *testing.T, a *app) {
 	t.Helper()
 	_, err := a.guard.EndAll(context.Background(), "alice")
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestAfterEndOthersAPasswordChangeStillEndsTheBrowserThatDidIt(t *testing.T)
 		time.Sleep(2 * time.Second)
 		b.restart()
 		old := b.cookie(rememberCookie)
-		endAll(t, a)
+		endAllOfAlice(t, a)
 		require.Equal(t, 401, b.get("/private").Code)
 		require.Equal(t, old, b.cookie(rememberCookie), "only a logout clears a cookie")
 	})

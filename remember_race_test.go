@@ -105,6 +105,56 @@ func TestTenParallelRequestsWithOneTokenGiveOneSessionAndNoAlarm(t *testing.T) {
 	}
 }
 
+// An application whose handlers know nothing of the guard: what they need to find
+// in the session is there, for each of the parallel requests, and who is logged in
+// by them is remembered no longer.
+func TestARememberedBrowserOfAnApplicationWithAUserKeyOfItsOwn(t *testing.T) {
+	managers := [2]*scs.SessionManager{newManager(), newManager()}
+	synctest.Test(t, func(t *testing.T) {
+		next := 0
+		first, second := processes(t, managers, func(cfg *scsguard.Config) {
+			sm := managers[next]
+			next++
+			cfg.UserID = func(ctx context.Context) string { return sm.GetString(ctx, "user") }
+			cfg.Remember.OnRestore = func(ctx context.Context, s scsguard.Session) { sm.Put(ctx, "user", s.User) }
+		})
+		for i, a := range []*app{first, second} {
+			a.handle("/in", func(_ http.ResponseWriter, r *http.Request) error {
+				_, err := a.guard.Login(r.Context(), "alice", scsguard.RememberMe())
+				managers[i].Put(r.Context(), "user", "alice")
+				return err
+			})
+			a.handle("/plain-login", func(_ http.ResponseWriter, r *http.Request) error {
+				managers[i].Put(r.Context(), "user", r.FormValue("user"))
+				return managers[i].RenewToken(r.Context())
+			})
+			a.handle("/plain-logout", func(_ http.ResponseWriter, r *http.Request) error {
+				managers[i].Remove(r.Context(), "user")
+				return nil
+			})
+		}
+		b := newBrowser(&turns{all: []http.Handler{first.serve, second.serve}})
+		for _, end := range []string{"/plain-logout", "/plain-login?user=bob"} {
+			require.Equal(t, 200, b.get("/in").Code)
+			for range 5 {
+				time.Sleep(time.Hour)
+				for _, res := range b.parallel(10, "/get?k=user") {
+					require.Equal(t, "alice", res.Body)
+				}
+				require.Len(t, first.sessionsOf(t, "alice"), 1)
+			}
+			thief := b.twin()
+			require.Equal(t, 200, b.get(end).Code)
+			require.Empty(t, b.cookie(rememberCookie))
+			thief.restart()
+			require.Equal(t, 401, thief.get("/private").Code)
+			b.restart()
+		}
+		require.Empty(t, first.sink.events(t, scsguard.EventTokenReuse))
+		first.requireOneEndingEach(t, "alice", "bob")
+	})
+}
+
 // A slow answer to one of the parallel requests must not take the browser back to
 // tokens that have been followed by others since.
 func TestASlowAnswerDoesNotBringBackAnOlderToken(t *testing.T) {

@@ -163,6 +163,12 @@ func (s *restoring) use(k keptFamily) (done bool, err error) {
 		return true, err
 	}
 
+	if err := s.fill(session); err != nil {
+		s.takeBack()
+		_, _ = g.swapFamily(ctx, claimed, k.family) // else its lease ends it
+		return true, err
+	}
+
 	next := g.newRememberToken(claim.ID)
 	used := claim
 	used.Owner, used.Lease = "", time.Time{}
@@ -180,17 +186,34 @@ func (s *restoring) use(k keptFamily) (done bool, err error) {
 		// The family was ended meanwhile, or this took longer than a lease and
 		// somebody else has done it: there must not be a session that no token of the
 		// family stands for.
-		if rec, ok := r.session(); ok {
-			dead, _, _ := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndAborted}) // retried by end
-			r.close(dead, true)
-		}
+		s.takeBack()
 		return err != nil, err
 	}
 	r.setFamilyCookie(&familyCookie{token: next, expires: claimed.local(used.Expires), restored: true})
-	if hook := g.cfg.Remember.OnRestore; hook != nil {
-		hook(ctx, session)
-	}
 	return true, nil
+}
+
+// fill lets the application put into a restored session what it puts there at a
+// login. Others join the session as soon as the token is used, so it is stored
+// before.
+func (s *restoring) fill(session Session) error {
+	hook, ctx := s.g.cfg.Remember.OnRestore, s.req.Context()
+	if hook == nil {
+		return nil
+	}
+	hook(ctx, session)
+	s.r.turn.Lock()
+	defer s.r.turn.Unlock()
+	_, _, err := s.g.commit(ctx, s.r)
+	return err
+}
+
+// takeBack ends a restored session that no token stands for.
+func (s *restoring) takeBack() {
+	if rec, ok := s.r.session(); ok {
+		dead, _, _ := s.g.end(s.req.Context(), s.r, Target{Key: rec.Key}, Ending{Reason: EndAborted}) // retried by end
+		s.r.close(dead, true)
+	}
 }
 
 // login is the login by a token.
