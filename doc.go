@@ -25,7 +25,8 @@
 // it is. From there: [Guard.RequireLogin] and the other middlewares,
 // [Guard.Elevate] for a change of privilege, [Guard.EndAll] for a changed
 // password, [Guard.Sessions] for a page that shows a user his sessions,
-// [Config.Policy] for limits that depend on the user.
+// [Config.Policy] for limits that depend on the user, [Remember] for browsers
+// that come back without a password.
 //
 // # The idea
 //

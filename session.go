@@ -17,7 +17,7 @@ type Session struct {
 	Role       string
 	Created    time.Time
 	LastSeen   time.Time // last recorded activity
-	AuthTime   time.Time
+	AuthTime   time.Time // zero if its user has proved nothing yet, see Remember
 	Methods    []string
 	AAL        int
 	IP         netip.Addr // at login

@@ -36,6 +36,7 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 		Timeouts:       o.timeouts,
 		Limit:          o.limit,
 		Audit:          trail,
+		Remember:       scsguard.Remember{Store: scsguard.NewMemoryRememberStore(), Role: a.users.remembered},
 		OnReject:       a.reject,
 		OnAuditFailure: func(err error) { log.Error("the trail cannot be written", "err", err) },
 	})

@@ -9,11 +9,12 @@ import (
 	"github.com/scsguard/scsguard"
 )
 
-// login answers POST /login: user, password, and end, the session that the user
-// wants to end if he has too many. It does not slow down those who guess
+// login answers POST /login: user, password, end, the session that the user wants
+// to end if he has too many, and remember=true for a browser that is to come back
+// without the password. It does not slow down those who guess
 // passwords; an application has to.
 func (a *app) login(w http.ResponseWriter, r *http.Request) error {
-	in, err := read(w, r, "user", "password", "end?")
+	in, err := read(w, r, "user", "password", "end?", "remember?")
 	if err != nil {
 		return err
 	}
@@ -22,7 +23,11 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) error {
 		a.guard.LoginFailed(ctx, user, wrong)
 		return refuse(http.StatusUnauthorized, "wrong_credentials", "User or password is wrong.").on("Log in", user)
 	}
-	s, err := a.guard.Login(ctx, user, scsguard.Role(roleUser), scsguard.Methods("pwd"), scsguard.AAL(1), scsguard.EndSession(in["end"]))
+	opts := []scsguard.LoginOption{scsguard.Role(roleUser), scsguard.Methods("pwd"), scsguard.AAL(1), scsguard.EndSession(in["end"])}
+	if in["remember"] == "true" {
+		opts = append(opts, scsguard.RememberMe())
+	}
+	s, err := a.guard.Login(ctx, user, opts...)
 	if err != nil {
 		return err // among others that he has too many sessions, see problemOf
 	}
