@@ -38,6 +38,16 @@ func TestWhatEndsARememberedBrowser(t *testing.T) {
 			b.login(t, "bob")
 			require.Equal(t, 200, b.get("/logout").Code)
 		},
+		"a login by a script": func(t *testing.T, a *app, b *browser, _ string) {
+			r := b.request(http.MethodPost, "/login?user=bob")
+			r.Header.Set("Sec-Fetch-Mode", "cors") // nothing is restored before it
+			require.Equal(t, 200, b.do(r).Code)
+			require.Equal(t, 200, b.get("/logout").Code)
+		},
+		"a login after the cookie was lost": func(t *testing.T, a *app, b *browser, _ string) {
+			b.set(rememberCookie, "")
+			b.login(t, "bob")
+		},
 		"a session chosen at the cap": func(t *testing.T, a *app, _ *browser, id string) {
 			require.Equal(t, 200, a.browser().get("/login?user=alice&end="+id).Code)
 		},
@@ -55,8 +65,11 @@ func TestWhatEndsARememberedBrowser(t *testing.T) {
 					if idle {
 						time.Sleep(time.Hour)
 					}
-					if idle && (what == "an administrator" || what == "a session chosen at the cap") {
-						return // there is no session to end
+					switch what {
+					case "an administrator", "a session chosen at the cap", "a login after the cookie was lost":
+						if idle {
+							return // there is no session to end
+						}
 					}
 					end(t, a, b, id)
 					synctest.Wait()
@@ -106,6 +119,7 @@ func TestWhatDoesNotEndARememberedBrowser(t *testing.T) {
 				b := a.browser()
 				b.remember(t, "alice")
 				for range 3 {
+					time.Sleep(time.Minute)
 					end(t, a, b)
 					b.restart()
 					require.Equal(t, "alice", b.whoami())

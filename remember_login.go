@@ -25,12 +25,6 @@ func (r *request) setFamilyCookie(c *familyCookie) {
 	r.family = c
 }
 
-func (r *request) familyCookie() *familyCookie {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.family
-}
-
 // weaken takes from a login by a remember-me token what such a token cannot prove.
 func (o *loginOptions) weaken() {
 	if o.remembered {
