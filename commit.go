@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -55,8 +56,8 @@ func (g *Guard) markIn(b []byte) string {
 func (s *guardedStore) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
 	g := s.g
 	key := g.aliases.resolve(Key(token))
-	if g.inVerb(ctx) {
-		return g.write(ctx, key, b, expiry)
+	if v := g.verbFrom(ctx); v != nil {
+		return g.commitVerb(ctx, v, key, b, expiry)
 	}
 	ctx = context.WithoutCancel(ctx) // a client that hangs up must not lose what it wrote
 	r := g.requestFrom(ctx)
@@ -100,6 +101,20 @@ func (s *guardedStore) CommitCtx(ctx context.Context, token string, b []byte, ex
 	if r != nil {
 		r.hush()
 	}
+	return nil
+}
+
+// commitVerb stores the data that a verb of the guard gives a new token.
+func (g *Guard) commitVerb(ctx context.Context, v *verb, key Key, b []byte, expiry time.Time) error {
+	r := g.requestFrom(ctx)
+	stored, err := g.mergedWith(r, v.others, b, v.rec, expiry)
+	if err != nil {
+		return err
+	}
+	if err := g.write(ctx, key, stored, expiry); err != nil {
+		return err
+	}
+	r.keep(loadedData{key, b, stored})
 	return nil
 }
 
@@ -159,27 +174,47 @@ func (g *Guard) commitLive(ctx context.Context, r *request, rec Record, b []byte
 	if err != nil {
 		return err
 	}
-	if err := g.write(ctx, rec.Key, b, rec.Absolute); err != nil {
+	stored, err := g.writeOwn(ctx, r, rec.Key, g.mark(rec.Session), b, rec.Absolute, rec.Absolute)
+	if err != nil {
 		return err
 	}
-	if lives, err := g.keepIfLive(ctx, rec.Key); lives || err != nil {
+	after, err := g.keepIfLive(ctx, rec.Key)
+	if err != nil {
 		return err
+	}
+	if after.State != StateLive {
+		return g.commitLate(ctx, r, rec.Key, after, b, expiry)
+	}
+	r.keep(loadedData{rec.Key, b, stored})
+	return nil
+}
+
+// keepIfLive looks at a session whose data was just written, and returns its record.
+// It may have ended between the look and the write: its record is dead, but its data
+// must not stay behind either.
+func (g *Guard) keepIfLive(ctx context.Context, key Key) (Record, error) {
+	rec, err := g.get(ctx, key)
+	if err != nil || rec.State == StateLive {
+		return rec, err
+	}
+	return rec, g.remove(ctx, key)
+}
+
+// commitLate deals with data that was written while its session ended, or got a new
+// token.
+func (g *Guard) commitLate(ctx context.Context, r *request, key Key, after Record, b []byte, expiry time.Time) error {
+	if g.swapper != nil && after.State == StateMoved {
+		// Whether the rotation has taken this write along nobody can say. Merging it
+		// a second time does no harm.
+		if next, ok := g.graceSuccessor(ctx, r, after); ok {
+			r.grace(key, after, next)
+			return g.commitLive(ctx, r, next, b, expiry)
+		}
 	}
 	if r != nil {
 		r.hush()
 	}
 	return nil
-}
-
-// keepIfLive looks at a session whose data was just written. It may have ended
-// between the look and the write: its record is dead, but its data must not stay
-// behind either.
-func (g *Guard) keepIfLive(ctx context.Context, key Key) (live bool, err error) {
-	rec, err := g.get(ctx, key)
-	if err != nil || rec.State == StateLive {
-		return err == nil, err
-	}
-	return false, g.remove(ctx, key)
 }
 
 // applyDeadline takes over a deadline that the application has set: one that has
@@ -285,12 +320,12 @@ func (g *Guard) commitAnonymous(ctx context.Context, r *request, key Key, b []by
 	} else if held, err := g.holdBack(r, "", b); held || err != nil {
 		return err
 	}
-	if g.anonymousIdle > 0 {
-		if idle := time.Now().Add(g.anonymousIdle); idle.Before(expiry) {
-			expiry = idle
-		}
+	stored, err := g.writeOwn(ctx, r, key, "", b, time.Time{}, g.anonymousExpiry(expiry))
+	if errors.Is(err, errMarked) {
+		r.hush()
+		return nil // the same, seen a moment later
 	}
-	if err := g.write(ctx, key, b, expiry); err != nil {
+	if err != nil {
 		return err
 	}
 	after, err := g.get(ctx, key)
@@ -303,5 +338,15 @@ func (g *Guard) commitAnonymous(ctx context.Context, r *request, key Key, b []by
 		}
 		return g.remove(ctx, key)
 	}
+	r.keep(loadedData{key, b, stored})
 	return nil
+}
+
+// anonymousExpiry returns how long to keep an anonymous session with that
+// deadline.
+func (g *Guard) anonymousExpiry(deadline time.Time) time.Time {
+	if idle := time.Now().Add(g.anonymousIdle); g.anonymousIdle > 0 && idle.Before(deadline) {
+		return idle
+	}
+	return deadline
 }

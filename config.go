@@ -107,8 +107,14 @@ type Config struct {
 	// recorded when no process is running. Default 7 days.
 	Retention time.Duration
 
-	// MergeWrites will merge concurrent writes of one session by key, where the
-	// store can swap. This version does not do that yet: New refuses it.
+	// MergeWrites merges what concurrent requests of one session write, key by
+	// key, so that each keeps what the others have put. The store must be a
+	// [Swapper]. Of two that change the same key the last writer wins; a key that
+	// one of them removes stays removed unless the other has changed it. Values
+	// count as changed by reflect.DeepEqual; one that was changed in place, without
+	// Put, counts as well. Default: the last writer of a session wins, with all keys
+	// that it holds, as in scs. What is loaded and committed without Protect is
+	// written whole in any case, and so is the data of a Login.
 	MergeWrites bool
 
 	// SweepEvery is how often time outs of those who never come back are looked
@@ -195,8 +201,9 @@ func (c Config) problems(sm *scs.SessionManager) []FieldError {
 	if _, err := url.Parse(c.LoginURL); err != nil {
 		bad("LoginURL", fmt.Sprintf("%q", c.LoginURL), "visitors could not be sent there: "+err.Error(), "give a path such as /login, or leave it empty")
 	}
-	if c.MergeWrites {
-		bad("MergeWrites", "true", "this version cannot merge concurrent writes", "leave it false; the last writer of a session wins, as in scs")
+	if _, ok := sm.Store.(Swapper); c.MergeWrites && !ok {
+		bad("MergeWrites", "true", fmt.Sprintf("the store (%T) cannot compare and swap, so concurrent writes cannot be told apart", sm.Store),
+			"use a store that is a scsguard.Swapper, or leave it false: the last writer of a session wins, as in scs")
 	}
 	if c.Retention < 0 {
 		bad("Retention", c.Retention.String(), "endings would be forgotten before they are recorded", "give a positive duration, or 0 for 7 days")

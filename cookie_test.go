@@ -108,6 +108,7 @@ func TestTheHandlersCookiesOfALoginThatWasTakenBackGoWithIt(t *testing.T) {
 	bubbleOn(t, sm, func(t *testing.T, a *app) {
 		a.handle("/login-remember", func(w http.ResponseWriter, r *http.Request) error {
 			_, err := a.guard.Login(r.Context(), "alice")
+			a.sm.Put(r.Context(), "user", "alice")
 			http.SetCookie(w, &http.Cookie{Name: "remember", Value: "alice"})
 			s.fail("commit")
 			return err

@@ -15,8 +15,9 @@ import (
 
 // detachment is a session that is detached, and since when.
 type detachment struct {
-	rec Record
-	at  time.Time
+	rec    Record
+	at     time.Time
+	others []byte // what was stored last, if writes are merged
 }
 
 // deleteOwn handles a deletion of the request's own session.
@@ -67,8 +68,12 @@ func (g *Guard) detach(ctx context.Context, r *request, rec Record) (moved bool,
 		r.close(detached, true)
 		return false, g.remove(ctx, rec.Key)
 	}
+	d := &detachment{rec: detached, at: time.Now()}
+	if own := r.loadedData(); own.key == rec.Key {
+		d.others, _ = g.othersData(ctx, rec.Key) // without it the last writer wins
+	}
 	r.mu.Lock()
-	r.detached = &detachment{detached, time.Now()}
+	r.detached = d
 	r.phase = anonymous
 	r.keepAway = time.AfterFunc(Lease/2, func() { g.extendLease(r, detached) })
 	r.mu.Unlock()
@@ -198,11 +203,14 @@ func (g *Guard) renewed(ctx context.Context, r *request, d detachment, key Key, 
 		rec, _, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndDestroyed, Detail: "deadline"})
 		return rec, true, err
 	}
-	b, err = g.corrected(b, rec, true, expiry)
+	if b, err = g.corrected(b, rec, true, expiry); err != nil {
+		return rec, false, err
+	}
+	stored, err := g.mergedWith(r, d.others, b, rec, rec.Absolute)
 	if err != nil {
 		return rec, false, err
 	}
-	if err := g.write(ctx, key, b, rec.Absolute); err != nil {
+	if err := g.write(ctx, key, stored, rec.Absolute); err != nil {
 		g.deleteData(ctx, key) // it may be there nevertheless
 		return rec, false, err
 	}
@@ -228,6 +236,7 @@ func (g *Guard) renewed(ctx context.Context, r *request, d detachment, key Key, 
 		g.retract(ctx, r, []Event{e})
 		return now, !won, err
 	}
+	r.keep(loadedData{key, b, stored})
 	g.tellLater(ctx, r, e)
 	// RenewToken has set a deadline of its own, the manager's Lifetime from then
 	// on. Only one that is earlier is the application's wish.

@@ -85,8 +85,8 @@ func (g *Guard) storeMark(ctx context.Context, r *request, rec Record, write fun
 	if err := write(); err != nil {
 		return err
 	}
-	lives, err := g.keepIfLive(ctx, rec.Key)
-	if err == nil && !lives {
+	after, err := g.keepIfLive(ctx, rec.Key)
+	if err == nil && after.State != StateLive {
 		err = errEnrolling
 	}
 	return err

@@ -29,6 +29,8 @@ type Guard struct {
 	registry Registry
 	memory   *MemoryRegistry // the registry, if it is in memory
 	memStore bool            // inner is memstore's
+	finder   RecordFinder    // inner, if it can read a record and its data at once
+	swapper  Swapper         // inner, if writes are merged
 	// anonymousIdle is the manager's own idle timeout. It goes on holding for
 	// sessions in which nobody is logged in.
 	anonymousIdle time.Duration
@@ -39,6 +41,7 @@ type Guard struct {
 	retries  *retries
 	aliases  aliases
 	orphans  orphans
+	writers  keyLocks
 
 	// finestTouch is the shortest interval of recorded activity that a LimitIdle
 	// needs; touchGiven says that the application has chosen the interval.
@@ -92,6 +95,10 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 	}
 	g.memory, _ = g.registry.(*MemoryRegistry)
 	_, g.memStore = sm.Store.(*memstore.MemStore)
+	g.finder, _ = sm.Store.(RecordFinder)
+	if cfg.MergeWrites {
+		g.swapper, _ = sm.Store.(Swapper)
+	}
 	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
 	g.retries = newRetries()
 	g.outer = newStore(g)

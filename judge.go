@@ -40,6 +40,11 @@ func (g *Guard) fetch(ctx context.Context, key Key) (rec Record, b []byte, found
 		b, found, err = g.find(ctx, key)
 		return rec, b, found, err
 	}
+	if g.finder != nil {
+		if rec, b, found, ok, err := g.findRecord(ctx, key); ok || err != nil {
+			return rec, b, found, err
+		}
+	}
 	data := make(chan struct{})
 	var findErr error
 	go func() {
@@ -54,6 +59,25 @@ func (g *Guard) fetch(ctx context.Context, key Key) (rec Record, b []byte, found
 	rec, err = g.get(ctx, key)
 	<-data
 	return rec, b, found, errors.Join(err, findErr)
+}
+
+// findRecord asks a store that can read both at once. ok is false if it cannot
+// answer for this registry.
+func (g *Guard) findRecord(ctx context.Context, key Key) (rec Record, b []byte, found, ok bool, err error) {
+	_, err = call(g, ctx, ComponentStore, "find", func(ctx context.Context) (_ struct{}, err error) {
+		rec, b, found, ok, err = g.finder.FindRecordCtx(ctx, g.registry, key)
+		return struct{}{}, err
+	})
+	switch {
+	case err != nil:
+		return Record{}, nil, false, false, err
+	case ok:
+		g.health.note(ComponentRegistry, nil)
+	}
+	if rec.State != StateLive && rec.State != StateUnknown {
+		return rec, nil, false, ok, nil // what is left of it is nobody's
+	}
+	return rec, b, found, ok, nil
 }
 
 type foundData struct {

@@ -138,7 +138,12 @@ func (g *Guard) loadOnce(base context.Context, r *request, token string) (contex
 // seen returns when an anonymous session was last used. What cannot be read is
 // long ago.
 func (g *Guard) seen(ctx context.Context) time.Time {
-	ns, err := strconv.ParseInt(g.sm.GetString(ctx, seenKey), 10, 64)
+	return seenAt(g.sm.Get(ctx, seenKey))
+}
+
+func seenAt(v any) time.Time {
+	s, _ := v.(string)
+	ns, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return time.Time{}
 	}

@@ -61,7 +61,7 @@ func (g *Guard) detachBare(ctx context.Context, rec Record) error {
 		return err
 	}
 	if ok {
-		g.orphans.put(g.mark(rec.Session), detachment{detached, time.Now()})
+		g.orphans.put(g.mark(rec.Session), detachment{rec: detached, at: time.Now()})
 	}
 	g.deleteData(ctx, rec.Key)
 	return nil

@@ -45,7 +45,8 @@ type request struct {
 	limits    Timeouts
 	deadline  time.Time // of the session data, as it was loaded or the guard has set it
 	key       Key       // of the session's data
-	came      Key       // of the token that the request came with
+	data      loadedData
+	came      Key // of the token that the request came with
 	// swaps leads from the key that the session manager would use to the one the
 	// session really has, after a change of token that failed or in a grace. No
 	// browser is ever told a token whose key leads elsewhere.
@@ -93,16 +94,23 @@ type (
 
 // verb marks calls of the session manager that the guard's own verbs make. They
 // order their steps themselves, so the store does only what it is told.
-type verb struct{}
+type verb struct {
+	// others is what requests beside this one have stored of a session that gets a
+	// new token, if it is to be merged; rec is the session, as it will be.
+	others []byte
+	rec    Record
+}
 
 func (g *Guard) requestFrom(ctx context.Context) *request {
 	r, _ := ctx.Value(requestKey{g}).(*request)
 	return r
 }
 
-func (g *Guard) inVerb(ctx context.Context) bool {
-	_, ok := ctx.Value(verbKey{g}).(verb)
-	return ok
+func (g *Guard) inVerb(ctx context.Context) bool { return g.verbFrom(ctx) != nil }
+
+func (g *Guard) verbFrom(ctx context.Context) *verb {
+	v, _ := ctx.Value(verbKey{g}).(*verb)
+	return v
 }
 
 func (g *Guard) withRequest(ctx context.Context, r *request) context.Context {
@@ -110,7 +118,7 @@ func (g *Guard) withRequest(ctx context.Context, r *request) context.Context {
 }
 
 func (g *Guard) withVerb(ctx context.Context) context.Context {
-	return context.WithValue(ctx, verbKey{g}, verb{})
+	return context.WithValue(ctx, verbKey{g}, &verb{})
 }
 
 // newRequest describes an HTTP request.

@@ -232,6 +232,7 @@ func TestALoginThatCannotBeDeliveredIsEnded(t *testing.T) {
 			a.mux.HandleFunc("/fail", func(w http.ResponseWriter, r *http.Request) {
 				_, err := a.guard.Login(r.Context(), "alice")
 				require.NoError(t, err)
+				a.sm.Put(r.Context(), "user", "alice")
 				store.set(errDown, nil, nil)
 				_, err = io.WriteString(w, "welcome")
 				require.Error(t, err)
@@ -278,6 +279,7 @@ func TestARotationIsDeliveredWithTheErrorPage(t *testing.T) {
 		a.mux.HandleFunc("/fail", func(w http.ResponseWriter, r *http.Request) {
 			_, err := a.guard.Elevate(r.Context(), "admin")
 			require.NoError(t, err)
+			a.sm.Put(r.Context(), "role", "admin")
 			store.set(errDown, nil, nil)
 		})
 		b := a.browser()

@@ -266,10 +266,17 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 	if !rot.Absolute.IsZero() {
 		next.Absolute = rot.Absolute
 	}
+	others, err := g.othersData(ctx, rec.Key)
+	if err != nil {
+		return rec, err
+	}
 	var before tokenState
 	vctx, err := g.changeToken(ctx, r, &before, &next)
 	if err != nil {
 		return rec, err
+	}
+	if others != nil {
+		vctx = context.WithValue(vctx, verbKey{g}, &verb{others: others, rec: next})
 	}
 	rot.To, rot.At = next.Key, time.Now()
 	rot.Grace, rot.Fingerprint = max(g.cfg.RotationGrace, 0), g.fingerprint(g.cfg.Keys[0], r)
@@ -304,6 +311,7 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 		g.trail.post("", nil, told...)
 	}
 	r.postpone(told...)
+	g.carryOver(ctx, r, rec, now, others)
 	g.deleteData(ctx, rec.Key)
 	r.set(now, now.Key)
 	r.mu.Lock()

@@ -90,10 +90,12 @@ func (g *Guard) findOwn(ctx context.Context, r *request, key Key) ([]byte, bool,
 	case StateUnknown: // anonymous, or it has lost its record: its mark will tell, once it is decoded
 		if found {
 			r.set(Record{}, key)
+			r.keep(loadedData{key, b, b})
 		}
 		return b, found, nil
 	case StateLive:
 		r.set(rec, key)
+		r.keep(loadedData{key, b, b})
 		return b, true, nil
 	case StateMoved:
 		return g.findSuccessor(ctx, r, rec, key)
@@ -140,6 +142,7 @@ func (g *Guard) findSuccessor(ctx context.Context, r *request, old Record, key K
 		}
 		if next.State == StateLive && found {
 			r.grace(key, old, next)
+			r.keep(loadedData{next.Key, b, b})
 			return b, true, nil
 		}
 		rec = next

@@ -14,11 +14,12 @@ type tokenState struct {
 	deadline time.Time
 	status   scs.Status
 	mark     string
+	data     loadedData
 }
 
-func (g *Guard) tokenState(ctx context.Context) tokenState {
+func (g *Guard) tokenState(ctx context.Context, r *request) tokenState {
 	token := g.sm.Token(ctx)
-	return tokenState{token: token, key: g.storeKey(token), deadline: g.sm.Deadline(ctx), status: g.sm.Status(ctx), mark: g.sm.GetString(ctx, markKey)}
+	return tokenState{token: token, key: g.storeKey(token), deadline: g.sm.Deadline(ctx), status: g.sm.Status(ctx), mark: g.sm.GetString(ctx, markKey), data: r.loadedData()}
 }
 
 // changeToken gives the session data in ctx a new token, the mark of rec and its
@@ -26,7 +27,7 @@ func (g *Guard) tokenState(ctx context.Context) tokenState {
 // context makes Commit of the session manager store the data and do nothing
 // else.
 func (g *Guard) changeToken(ctx context.Context, r *request, before *tokenState, rec *Record) (context.Context, error) {
-	*before = g.tokenState(ctx)
+	*before = g.tokenState(ctx, r)
 	vctx := g.withVerb(g.withRequest(ctx, r))
 	if err := g.sm.RenewToken(vctx); err != nil {
 		return vctx, err
@@ -36,7 +37,7 @@ func (g *Guard) changeToken(ctx context.Context, r *request, before *tokenState,
 
 // keepToken is changeToken where the application has just renewed the token.
 func (g *Guard) keepToken(ctx context.Context, r *request, before *tokenState, rec *Record) context.Context {
-	*before = g.tokenState(ctx)
+	*before = g.tokenState(ctx, r)
 	return g.putToken(g.withVerb(g.withRequest(ctx, r)), rec)
 }
 
@@ -89,6 +90,7 @@ func (g *Guard) takeValues(ctx context.Context) map[string]any {
 // in this request. Should the browser not have the old one yet, because it is of
 // an earlier verb in the same request, its cookie is of that.
 func (g *Guard) restoreToken(ctx context.Context, r *request, before tokenState, key Key) {
+	r.keep(before.data)
 	if before.mark != "" {
 		g.sm.Put(ctx, markKey, before.mark)
 	} else {
