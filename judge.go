@@ -74,9 +74,6 @@ func (g *Guard) findRecord(ctx context.Context, key Key) (rec Record, b []byte, 
 	case ok:
 		g.health.note(ComponentRegistry, nil)
 	}
-	if rec.State != StateLive && rec.State != StateUnknown {
-		return rec, nil, false, ok, nil // what is left of it is nobody's
-	}
 	return rec, b, found, ok, nil
 }
 

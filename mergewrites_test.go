@@ -510,8 +510,9 @@ func TestASlowRequestDoesNotTakeBackThatAGuestWasSeenLater(t *testing.T) {
 		entered, release := a.pause("/slow", nil, func(_ http.ResponseWriter, r *http.Request) { a.sm.Put(r.Context(), "mine", "1") })
 		b := a.browser()
 		b.get("/put?k=a&v=A")
+		time.Sleep(time.Minute)
 		slow := b.inFlight("/slow", entered)
-		time.Sleep(idle - time.Minute)
+		time.Sleep(idle - 2*time.Minute)
 		b.get("/put?k=x&v=1")
 		close(release)
 		<-slow

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+
+	"github.com/scsguard/scsguard"
 )
 
 // client calls a store as a guard does: each method with a context where the
@@ -19,6 +21,7 @@ type client struct {
 	commit func(ctx context.Context, token string, b []byte, expiry time.Time) error
 	delete func(ctx context.Context, token string) error
 	all    func(ctx context.Context) (map[string][]byte, error) // nil if the store cannot be iterated
+	swap   func(ctx context.Context, token string, old, new []byte, expiry time.Time) (current []byte, swapped bool, err error)
 
 	// takesContext says which of them hand their context on.
 	takesContext struct{ find, commit, delete, all bool }
@@ -50,6 +53,9 @@ func newClient(store scs.Store) *client {
 		c.all, c.takesContext.all = s.AllCtx, true
 	case scs.IterableStore:
 		c.all = func(context.Context) (map[string][]byte, error) { return s.All() }
+	}
+	if s, ok := store.(scsguard.Swapper); ok {
+		c.swap = s.SwapCtx
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 // Package storetest checks what a guard needs of a session store: an
 // [scs.Store], and what it offers beyond that ([scs.CtxStore],
-// [scs.IterableStore], [scs.IterableCtxStore]).
+// [scs.IterableStore], [scs.IterableCtxStore], [scsguard.Swapper]). A store that
+// is a [scsguard.RecordFinder] is checked with its registry by [RunFinder].
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) scs.Store {
@@ -74,7 +75,7 @@ type check struct {
 
 // checks returns all that Check runs.
 func checks() []check {
-	return append(dataChecks(), timeChecks()...)
+	return append(append(dataChecks(), timeChecks()...), swapChecks()...)
 }
 
 // try runs the check on a store.

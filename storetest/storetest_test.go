@@ -74,6 +74,21 @@ func TestBroken(t *testing.T) {
 		yieldsTheExpired:    {"an iteration leaves out what has expired"},
 		yieldsNotAll:        {"an iteration yields what lives and nothing else"},
 		ignoresItsContext:   {"a call whose context is done returns an error"},
+		swapsOverAnything:   {"a swap writes over what was expected and over nothing else"},
+		swapsNever:          {"a swap writes over what was expected and over nothing else"},
+		createsOverAll:      {"a swap takes nothing for nothing"},
+		answersEmpty:        {"a swap takes nothing for nothing"},
+		comparesLengths:     {"a swap compares every byte"},
+		comparesTheStart:    {"a swap compares every byte"},
+		comparesAnyCase:     {"a swap compares every byte"},
+		swapsInTwoSteps:     {"of many swaps of one session none is lost"},
+		returnsTheExpected:  {"a swap that was refused says what is stored now"},
+		swapsInPlace:        {"a swap that was refused says what is stored now"},
+		swapWritesToNew:     {"a swap writes over what was expected and over nothing else"},
+		swapKeepsExpiry:     {"a swap replaces the expiry, and what has expired is nothing"},
+		swapSeesTheExpired:  {"a swap replaces the expiry, and what has expired is nothing"},
+		refusalExtends:      {"a refused swap leaves the expiry alone"},
+		swapIgnoresContext:  {"a swap whose context is done returns an error and writes nothing"},
 	}
 	uncaught := make(map[string]bool)
 	for _, c := range checks() {
