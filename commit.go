@@ -107,6 +107,13 @@ func (s *guardedStore) CommitCtx(ctx context.Context, token string, b []byte, ex
 // commitVerb stores the data that a verb of the guard gives a new token.
 func (g *Guard) commitVerb(ctx context.Context, v *verb, key Key, b []byte, expiry time.Time) error {
 	r := g.requestFrom(ctx)
+	if r.loadedData().key == key { // a session that was enrolled keeps its token, and others may be writing it
+		stored, err := g.writeOwn(ctx, r, key, g.markIn(b), b, expiry, expiry)
+		if err == nil {
+			r.keep(loadedData{key, b, stored})
+		}
+		return err
+	}
 	stored, err := g.mergedWith(r, v.others, b, v.rec, expiry)
 	if err != nil {
 		return err

@@ -542,3 +542,32 @@ func TestWhatNobodyChangedIsNotWritten(t *testing.T) {
 		})
 	}
 }
+
+func TestAnEnrolmentKeepsWhatOthersPutMeanwhile(t *testing.T) {
+	sm, s, merging := mergingManager(scs.GobCodec{})
+	plain := newManager()
+	bubbleOn(t, sm, func(t *testing.T, a *app) {
+		plain.Store = a.guard.Store().(swapStore).MemStore
+		ctx, err := plain.Load(context.Background(), "")
+		require.NoError(t, err)
+		plain.Put(ctx, "user", "alice")
+		token, _, err := plain.Commit(ctx)
+		require.NoError(t, err)
+		b := a.browser()
+		b.cookies["__Host-session"] = token
+		write := sync.OnceFunc(func() { // an instance without the guard, which runs beside this one
+			ctx, err := plain.Load(context.Background(), token)
+			require.NoError(t, err)
+			plain.Put(ctx, "theirs", "3")
+			_, _, err = plain.Commit(ctx)
+			require.NoError(t, err)
+		})
+		s.before("swap", write)
+		s.before("commit", write)
+		require.Equal(t, "alice", b.whoami())
+		require.Equal(t, "theirs=3 user=alice", b.values(a))
+		require.NotEmpty(t, a.sm.GetString(a.load(token), "__scsguard"))
+	}, merging, func(cfg *scsguard.Config) {
+		cfg.UserID = func(ctx context.Context) string { return sm.GetString(ctx, "user") }
+	})
+}
