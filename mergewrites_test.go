@@ -83,7 +83,9 @@ func TestTwoProcessesThatWriteOneSessionKeepWhatBothHavePut(t *testing.T) {
 		registry := func(cfg *scsguard.Config) { cfg.Registry = scsguard.NewMemoryRegistry() }
 		shared := scsguard.Config{}
 		change(&shared)
-		registry = func(cfg *scsguard.Config) { cfg.Registry, cfg.Keys, cfg.MergeWrites = shared.Registry, shared.Keys, true }
+		registry = func(cfg *scsguard.Config) {
+			cfg.Registry, cfg.Keys, cfg.MergeWrites = shared.Registry, shared.Keys, true
+		}
 		apps := []*app{newApp(t, one, registry), newApp(t, two, registry)}
 		b := apps[0].browser()
 		b.login(t, "alice")
@@ -214,9 +216,11 @@ func TestASecondWriteOfARequestKeepsWhatTheFirstWasMergedWith(t *testing.T) {
 // Everything that gives a session a new token writes its data anew.
 func TestARotationKeepsWhatOthersPutMeanwhile(t *testing.T) {
 	for name, rotate := range map[string]func(a *app, ctx context.Context) error{
-		"Elevate":         func(a *app, ctx context.Context) error { return second(a.guard.Elevate(ctx, "admin")) },
-		"Reauthenticated": func(a *app, ctx context.Context) error { return second(a.guard.Reauthenticated(ctx, scsguard.Methods("pwd"))) },
-		"RenewToken":      func(a *app, ctx context.Context) error { return a.sm.RenewToken(ctx) },
+		"Elevate": func(a *app, ctx context.Context) error { return second(a.guard.Elevate(ctx, "admin")) },
+		"Reauthenticated": func(a *app, ctx context.Context) error {
+			return second(a.guard.Reauthenticated(ctx, scsguard.Methods("pwd")))
+		},
+		"RenewToken": func(a *app, ctx context.Context) error { return a.sm.RenewToken(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			mergeBubble(t, scs.GobCodec{}, func(t *testing.T, a *app, _ *steps) {
