@@ -5,6 +5,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,9 +18,30 @@ import (
 	"github.com/scsguard/scsguard"
 )
 
-// values is what the session holds: five values of common types.
-var values = map[string]any{
-	"user": "alice", "cart": []byte("0123456789abcdef"), "visits": 42, "since": int64(1_700_000_000), "admin": false,
+// sizes are how many values a session holds.
+var sizes = []int{5, 50, 500}
+
+// values returns n values of common types.
+func values(n int) map[string]any {
+	all := map[string]any{
+		"user": "alice", "cart": []byte("0123456789abcdef"), "visits": 42, "since": int64(1_700_000_000), "admin": false,
+	}
+	for i := len(all); i < n; i++ {
+		key := fmt.Sprintf("key%03d", i)
+		switch i % 5 {
+		case 0:
+			all[key] = fmt.Sprintf("value %d", i)
+		case 1:
+			all[key] = i
+		case 2:
+			all[key] = int64(i) << 20
+		case 3:
+			all[key] = i%2 == 0
+		case 4:
+			all[key] = []byte(fmt.Sprintf("bytes %d", i))
+		}
+	}
+	return all
 }
 
 // handler reads one value and answers a few bytes, as a light page would.
@@ -36,15 +58,16 @@ func newManager() *scs.SessionManager {
 	return sm
 }
 
-// plain returns an scs application with an idle timeout and a session in it.
-func plain(b *testing.B) (http.Handler, string) {
+// plain returns an scs application with an idle timeout and a session of n values
+// in it.
+func plain(b *testing.B, n int) (http.Handler, string) {
 	sm := newManager()
 	sm.IdleTimeout = 15 * time.Minute
 	ctx, err := sm.Load(context.Background(), "")
 	if err != nil {
 		b.Fatal(err)
 	}
-	for k, v := range values {
+	for k, v := range values(n) {
 		sm.Put(ctx, k, v)
 	}
 	token, _, err := sm.Commit(ctx)
@@ -54,11 +77,26 @@ func plain(b *testing.B) (http.Handler, string) {
 	return sm.LoadAndSave(handler(sm)), token
 }
 
+// trail is a sink that writes to memory and keeps the last megabyte.
+func trail() scsguard.Sink { return scsguard.NewWriterSink(new(ring)) }
+
+type ring struct{ b []byte }
+
+func (r *ring) Write(p []byte) (int, error) {
+	if len(r.b) > 1<<20 {
+		r.b = r.b[:0]
+	}
+	r.b = append(r.b, p...)
+	return len(p), nil
+}
+
 // guarded returns the same application under a guard, logged in.
-func guarded(b *testing.B) (http.Handler, string) {
+func guarded(b *testing.B, n int, codec scs.Codec) (http.Handler, string) {
 	sm := newManager()
-	sm.IdleTimeout = 15 * time.Minute
-	g, err := scsguard.New(sm, scsguard.Config{Audit: scsguard.Discard(), SweepEvery: -1})
+	sm.Codec = codec
+	g, err := scsguard.New(sm, scsguard.Config{
+		Timeouts: scsguard.Timeouts{Idle: 15 * time.Minute, Absolute: 8 * time.Hour}, Audit: trail(), SweepEvery: -1,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -67,7 +105,7 @@ func guarded(b *testing.B) (http.Handler, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for k, v := range values {
+	for k, v := range values(n) {
 		sm.Put(ctx, k, v)
 	}
 	if _, err := g.Login(ctx, "alice"); err != nil {
@@ -75,6 +113,12 @@ func guarded(b *testing.B) (http.Handler, string) {
 	}
 	return g.Protect(handler(sm)), sm.Token(ctx)
 }
+
+// codecs are those of the guarded application. Plain scs has gob.
+var codecs = []struct {
+	name  string
+	codec scs.Codec
+}{{"gob", scs.GobCodec{}}, {"Codec", scsguard.Codec{}}}
 
 // client makes the same request again and again, and costs next to nothing
 // itself.
@@ -116,15 +160,20 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 func BenchmarkLoadAndSaveWithIdleTimeout(b *testing.B) {
-	c := newClient(plain(b))
-	b.ReportAllocs()
-	for b.Loop() {
-		c.get(b)
+	for _, n := range sizes {
+		b.Run(fmt.Sprintf("values=%d", n), func(b *testing.B) { run(b, newClient(plain(b, n))) })
 	}
 }
 
 func BenchmarkProtect(b *testing.B) {
-	c := newClient(guarded(b))
+	for _, c := range codecs {
+		for _, n := range sizes {
+			b.Run(fmt.Sprintf("codec=%s/values=%d", c.name, n), func(b *testing.B) { run(b, newClient(guarded(b, n, c.codec))) })
+		}
+	}
+}
+
+func run(b *testing.B, c *client) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.get(b)
@@ -132,9 +181,20 @@ func BenchmarkProtect(b *testing.B) {
 }
 
 // BenchmarkRatio takes turns between the two, so that what else the machine does
-// falls on both, and reports time of Protect / time of LoadAndSave.
+// falls on both, and reports time and allocations of Protect / those of
+// LoadAndSave.
 func BenchmarkRatio(b *testing.B) {
-	ours, theirs := newClient(guarded(b)), newClient(plain(b))
+	for _, c := range codecs {
+		for _, n := range sizes {
+			b.Run(fmt.Sprintf("codec=%s/values=%d", c.name, n), func(b *testing.B) {
+				ours, theirs := newClient(guarded(b, n, c.codec)), newClient(plain(b, n))
+				ratio(b, ours, theirs)
+			})
+		}
+	}
+}
+
+func ratio(b *testing.B, ours, theirs *client) {
 	var our, their time.Duration
 	for b.Loop() {
 		start := time.Now()
@@ -144,5 +204,52 @@ func BenchmarkRatio(b *testing.B) {
 		our += time.Since(middle)
 		their += middle.Sub(start)
 	}
-	b.ReportMetric(float64(our)/float64(their), "ours/theirs")
+	b.ReportMetric(float64(our)/float64(their), "time-ratio")
+	b.ReportMetric(testing.AllocsPerRun(100, func() { ours.get(b) })/testing.AllocsPerRun(100, func() { theirs.get(b) }), "allocs-ratio")
+}
+
+// BenchmarkParallel sends as many requests of one session at once as there are
+// processors.
+func BenchmarkParallel(b *testing.B) {
+	for _, c := range codecs {
+		b.Run("codec="+c.name, func(b *testing.B) {
+			h, token := guarded(b, 5, c.codec)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for c := newClient(h, token); pb.Next(); {
+					c.get(b)
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkCodec(b *testing.B) {
+	deadline := time.Now().Add(time.Hour).UTC()
+	for _, c := range codecs {
+		for _, n := range sizes {
+			all := values(n)
+			data, err := c.codec.Encode(deadline, all)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("op=encode/codec=%s/values=%d", c.name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				b.ReportMetric(float64(len(data)), "bytes")
+				for b.Loop() {
+					if _, err := c.codec.Encode(deadline, all); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run(fmt.Sprintf("op=decode/codec=%s/values=%d", c.name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, _, err := c.codec.Decode(data); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
 }
