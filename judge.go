@@ -45,6 +45,11 @@ func (g *Guard) fetch(ctx context.Context, key Key) (rec Record, b []byte, found
 			return rec, b, found, err
 		}
 	}
+	return g.fetchBoth(ctx, key)
+}
+
+// fetchBoth asks registry and store at the same time.
+func (g *Guard) fetchBoth(ctx context.Context, key Key) (rec Record, b []byte, found bool, err error) {
 	data := make(chan struct{})
 	var findErr error
 	go func() {
@@ -83,6 +88,9 @@ type foundData struct {
 }
 
 func (g *Guard) find(ctx context.Context, key Key) ([]byte, bool, error) {
+	if g.memStore { // cannot fail, and this is on the path of every request
+		return g.inner.Find(string(key))
+	}
 	d, err := call(g, ctx, ComponentStore, "find", func(ctx context.Context) (foundData, error) {
 		if s, ok := g.inner.(interface {
 			FindCtx(context.Context, string) ([]byte, bool, error)

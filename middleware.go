@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -78,15 +79,30 @@ func vary(h http.Header) {
 	h.Add("Vary", "Cookie")
 }
 
-// token returns the first cookie that can be a token, or "".
+// token returns the first cookie that can be a token, or "". It reads what
+// http.Request.CookiesNamed does, and makes nothing of the others.
 func (g *Guard) token(req *http.Request) string {
-	for _, c := range req.CookiesNamed(g.sm.Cookie.Name) {
-		if validToken(c.Value) {
-			return c.Value
+	for _, line := range req.Header["Cookie"] {
+		for line != "" {
+			var part string
+			part, line, _ = strings.Cut(line, ";")
+			name, value, _ := strings.Cut(strings.Trim(part, blanks), "=")
+			if strings.Trim(name, blanks) != g.sm.Cookie.Name {
+				continue
+			}
+			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			if validToken(value) {
+				return value
+			}
 		}
 	}
 	return ""
 }
+
+// blanks are what may stand around a cookie (RFC 6265 section 5.2).
+const blanks = " \t"
 
 // load loads the session with that token, or an empty one if it must not be
 // used. A session that another request changes meanwhile is loaded again.
@@ -254,11 +270,18 @@ func (g *Guard) fail(w http.ResponseWriter, req *http.Request, err error) {
 // touchLater records activity of a request that answers nothing for one Touch
 // interval, such as a long upload. The returned function stops that.
 func (g *Guard) touchLater(ctx context.Context, r *request) (stop func()) {
-	if rec, ok := r.session(); !ok || r.arrived.Sub(rec.LastActivity) < g.touchEvery(r.limits.Touch) {
+	if !r.isTouchDue(g) {
 		return func() {}
 	}
 	t := time.AfterFunc(r.limits.Touch, func() { g.touchActivity(ctx, r) })
 	return func() { t.Stop() }
+}
+
+// isTouchDue reports whether the last recorded activity is one Touch interval old.
+func (r *request) isTouchDue(g *Guard) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return (r.phase == live || r.phase == graced) && r.arrived.Sub(r.rec.LastActivity) >= g.touchEvery(r.limits.Touch)
 }
 
 // cleanUp decides what is still open when a request is over. Usually nothing is.

@@ -245,14 +245,17 @@ func (r *request) isPassive() bool {
 // not recorded ends the session early.
 func (g *Guard) touchActivity(ctx context.Context, r *request) {
 	r.mu.Lock()
-	rec, every, idle := r.rec, r.limits.Touch, r.passive || r.touched || (r.phase != live && r.phase != graced)
-	if !idle {
-		r.touched = true
-	}
-	r.mu.Unlock()
-	if idle || r.arrived.Sub(rec.LastActivity) < g.touchEvery(every) {
+	if r.passive || r.touched || (r.phase != live && r.phase != graced) {
+		r.mu.Unlock()
 		return
 	}
+	r.touched = true
+	if r.arrived.Sub(r.rec.LastActivity) < g.touchEvery(r.limits.Touch) {
+		r.mu.Unlock()
+		return
+	}
+	rec := r.rec
+	r.mu.Unlock()
 	old, touched, err := g.touchOwn(ctx, r, rec, Activity{At: r.arrived, Event: true})
 	if err != nil {
 		return

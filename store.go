@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -365,8 +365,11 @@ func (s *iterableStore) AllCtx(ctx context.Context) (map[string][]byte, error) {
 // aliases leads from the hash of a store key to the store key. With
 // HashTokenInStore, scs takes what an iteration yields for tokens and hashes
 // them once more, so a Destroy or Commit within an iteration would miss.
-type aliases struct {
-	mu    sync.Mutex
+//
+// It is on the path of every write, so it takes no lock.
+type aliases struct{ known atomic.Pointer[keyAliases] }
+
+type keyAliases struct {
 	keys  map[Key]Key
 	until time.Time
 }
@@ -379,25 +382,21 @@ func (a *aliases) learn(all map[string][]byte) {
 	for key := range all {
 		keys[Key(hashToken(key))] = Key(key)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.keys, a.until = keys, time.Now().Add(aliasesFor)
+	a.known.Store(&keyAliases{keys, time.Now().Add(aliasesFor)})
 }
 
 func (a *aliases) resolve(key Key) Key {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if real, ok := a.keys[key]; ok {
-		return real
+	if known := a.known.Load(); known != nil {
+		if real, ok := known.keys[key]; ok {
+			return real
+		}
 	}
 	return key
 }
 
 // expire forgets the aliases of an iteration that must be over.
 func (a *aliases) expire(now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if now.After(a.until) {
-		a.keys = nil
+	if known := a.known.Load(); known != nil && now.After(known.until) {
+		a.known.CompareAndSwap(known, nil)
 	}
 }
