@@ -101,8 +101,9 @@ func (g *Guard) token(req *http.Request) string {
 	return ""
 }
 
-// blanks are what may stand around a cookie (RFC 6265 section 5.2).
-const blanks = " \t"
+// blanks are what may stand around a cookie (RFC 6265 section 5.2), and what
+// net/http takes off besides.
+const blanks = " \t\r\n"
 
 // load loads the session with that token, or an empty one if it must not be
 // used. A session that another request changes meanwhile is loaded again.
