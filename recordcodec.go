@@ -87,7 +87,8 @@ const (
 	tagWarnLast
 )
 
-// fields lists the fields of a record with their tags, for both directions.
+// fields lists the fields of a record with their tags, for both directions, in the
+// order of the tags.
 func (r *Record) fields(f fields) {
 	f.text(tagSession, &r.Session)
 	f.text(tagUser, &r.User)
@@ -148,7 +149,8 @@ func (w *Warning) fields(f fields) {
 func (r Record) MarshalBinary() ([]byte, error) {
 	w := &fieldWriter{b: []byte{recordVersion}}
 	r.fields(w)
-	if _, rest, err := readFields(r.Extra, tagLast); err != nil || len(rest) != len(r.Extra) {
+	reader := &fieldReader{rest: codecReader{rest: string(r.Extra)}}
+	if reader.extra(tagLast); reader.err != nil {
 		return nil, errors.New("scsguard: Record.Extra does not hold fields of a later version")
 	}
 	return append(w.b, r.Extra...), nil
@@ -162,18 +164,12 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if len(b) > maxRecordLen {
 		return fmt.Errorf("scsguard: record: %d bytes are no record", len(b))
 	}
-	known, extra, err := readFields(b[1:], tagLast)
-	if err != nil {
-		return fmt.Errorf("scsguard: record: %w", err)
-	}
 	var rec Record
-	reader := &fieldReader{fields: known}
+	reader := &fieldReader{rest: codecReader{rest: string(b[1:])}}
 	rec.fields(reader)
+	rec.Extra = reader.extra(tagLast)
 	if reader.err != nil {
 		return fmt.Errorf("scsguard: record: %w", reader.err)
-	}
-	if len(extra) > 0 {
-		rec.Extra = append([]byte(nil), extra...)
 	}
 	*r = rec
 	return nil

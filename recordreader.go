@@ -1,55 +1,73 @@
 package scsguard
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 )
 
-// fieldReader hands out the fields of an encoded record. Bytes that would have
-// been written otherwise are refused, so that a record has one encoding.
+// fieldReader hands out the fields of an encoded record. They come in the order of
+// their tags, and are asked for in that order. Bytes that would have been written
+// otherwise are refused, so that a record has one encoding. Texts are parts of what
+// is read: the record is copied once, as a whole.
 type fieldReader struct {
-	fields map[uint64][]byte
-	err    error
+	rest codecReader // behind the field at the front
+	// front is the field at the front, with the tag 0 if there is none yet.
+	front struct {
+		tag   uint64
+		value string
+	}
+	err error
 }
 
 var errMalformed = errors.New("malformed")
 
-// readFields splits b into fields. Those from tag limit on are returned as they
-// are.
-func readFields(b []byte, limit uint64) (known map[uint64][]byte, rest []byte, err error) {
-	known = make(map[uint64][]byte)
-	last := uint64(0)
-	for len(b) > 0 {
-		start := b
-		tag, size, err := readUvarint(&b)
-		if err != nil || tag <= last || size > uint64(len(b)) {
-			return nil, nil, errMalformed
-		}
-		last = tag
-		value := b[:size]
-		b = b[size:]
-		if tag >= limit {
-			rest = append(rest, start[:len(start)-len(b)]...)
-			continue
-		}
-		known[tag] = value
+// look looks at the next field. It returns false at the end.
+func (r *fieldReader) look() bool {
+	if r.front.tag != 0 {
+		return true
 	}
-	return known, rest, nil
+	if r.rest.rest == "" {
+		return false
+	}
+	r.front.tag = r.rest.uvarint()
+	r.front.value = r.rest.text()
+	if r.rest.bad || r.front.tag == 0 {
+		r.bad(0)
+		return false
+	}
+	return true
 }
 
-// readUvarint reads a tag and a length, each of least length.
-func readUvarint(b *[]byte) (tag, size uint64, err error) {
-	for _, v := range []*uint64{&tag, &size} {
-		n := 0
-		if *v, n = binary.Uvarint(*b); n <= 0 || n != len(binary.AppendUvarint(nil, *v)) {
-			return 0, 0, errMalformed
-		}
-		*b = (*b)[n:]
+// take returns a field's value, and whether there is one.
+func (r *fieldReader) take(tag uint64) (string, bool) {
+	if r.err != nil || !r.look() || r.front.tag > tag {
+		return "", false
 	}
-	return tag, size, nil
+	v := r.front.value
+	if r.front.tag < tag || v == "" { // out of order, or twice; and nothing that is written is empty
+		r.bad(r.front.tag)
+		return "", false
+	}
+	r.front.tag = 0
+	return v, true
+}
+
+// extra returns the fields that are left, which must be of a later version: with
+// tags from limit on.
+func (r *fieldReader) extra(limit uint64) (extra []byte) {
+	last := limit - 1
+	for r.err == nil && r.look() {
+		tag, value := r.front.tag, r.front.value
+		if tag <= last {
+			r.bad(tag)
+			return nil
+		}
+		extra = appendText(appendUvarint(extra, tag), value)
+		last, r.front.tag = tag, 0
+	}
+	return extra
 }
 
 func (r *fieldReader) bad(tag uint64) {
@@ -58,69 +76,52 @@ func (r *fieldReader) bad(tag uint64) {
 	}
 }
 
-// take returns a field's value, and whether there is one.
-func (r *fieldReader) take(tag uint64) ([]byte, bool) {
-	v, ok := r.fields[tag]
-	if ok && len(v) == 0 { // nothing that is written is empty
-		r.bad(tag)
-		return nil, false
-	}
-	return v, ok
-}
-
 func (r *fieldReader) text(tag uint64, v *string) {
-	if b, ok := r.take(tag); ok {
-		*v = string(b)
+	if s, ok := r.take(tag); ok {
+		*v = s
 	}
 }
 
-// items splits a list.
-func (r *fieldReader) items(tag uint64) [][]byte {
-	b, ok := r.take(tag)
+// items calls f for each item of a list.
+func (r *fieldReader) items(tag uint64, f func(item string)) {
+	s, ok := r.take(tag)
 	if !ok {
-		return nil
+		return
 	}
-	var items [][]byte
-	for len(b) > 0 {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || n != len(binary.AppendUvarint(nil, size)) || size > uint64(len(b)-n) {
+	list := codecReader{rest: s}
+	for n := 0; list.rest != "" && r.err == nil; n++ {
+		item := list.text()
+		if list.bad || n == maxListLen {
 			r.bad(tag)
-			return nil
+			return
 		}
-		items = append(items, b[n:n+int(size)])
-		b = b[n+int(size):]
-		if len(items) > maxListLen {
-			r.bad(tag)
-			return nil
-		}
+		f(item)
 	}
-	return items
 }
 
 func (r *fieldReader) texts(tag uint64, v *[]string) {
-	for _, item := range r.items(tag) {
-		*v = append(*v, string(item))
-	}
+	r.items(tag, func(item string) { *v = append(*v, item) })
 }
 
 func (r *fieldReader) flag(tag uint64, v *bool) {
-	if b, ok := r.take(tag); ok {
-		if *v = true; len(b) != 1 || b[0] != 1 {
+	if s, ok := r.take(tag); ok {
+		if *v = true; s != "\x01" {
 			r.bad(tag)
 		}
 	}
 }
 
 func (r *fieldReader) time(tag uint64, v *time.Time) {
-	b, ok := r.take(tag)
+	s, ok := r.take(tag)
 	if !ok {
 		return
 	}
-	if len(b) != 12 {
+	if len(s) != 12 {
 		r.bad(tag)
 		return
 	}
-	seconds, nanos := int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint32(b[8:])
+	fixed := codecReader{rest: s}
+	seconds, nanos := int64(fixed.fixed(8)), fixed.fixed(4)
 	*v = time.Unix(seconds, int64(nanos)).UTC()
 	if nanos >= 1e9 || v.IsZero() || v.Unix() != seconds {
 		r.bad(tag)
@@ -128,38 +129,33 @@ func (r *fieldReader) time(tag uint64, v *time.Time) {
 }
 
 func (r *fieldReader) addr(tag uint64, v *netip.Addr) {
-	if b, ok := r.take(tag); ok {
-		if err := v.UnmarshalBinary(b); err != nil || !v.IsValid() {
+	if s, ok := r.take(tag); ok {
+		if err := v.UnmarshalBinary([]byte(s)); err != nil || !v.IsValid() {
 			r.bad(tag)
 		}
 	}
 }
 
 func (r *fieldReader) warnings(tag uint64, v *[]Warning) {
-	for _, item := range r.items(tag) {
-		known, rest, err := readFields(item, tagWarnLast)
-		if err != nil || len(rest) > 0 {
-			r.bad(tag)
-			return
-		}
-		inner := &fieldReader{fields: known}
+	r.items(tag, func(item string) {
+		inner := &fieldReader{rest: codecReader{rest: item}}
 		var w Warning
 		w.fields(inner)
-		if inner.err != nil {
+		if inner.look() || inner.err != nil { // in this order: what cannot be read is an error
 			r.bad(tag)
-			return
 		}
 		*v = append(*v, w)
-	}
+	})
 }
 
 func (r *fieldReader) signed(tag uint64, _ int64) (int64, bool) {
-	b, ok := r.take(tag)
+	s, ok := r.take(tag)
 	if !ok {
 		return 0, false
 	}
-	v, n := binary.Varint(b)
-	if n != len(b) || v == 0 || n != len(binary.AppendVarint(nil, v)) {
+	number := codecReader{rest: s}
+	v := number.varint()
+	if v == 0 || number.bad || number.rest != "" {
 		r.bad(tag)
 	}
 	return v, true

@@ -60,8 +60,6 @@ func (f *family) fields(w fields) {
 	w.time(15, &f.Lease)
 }
 
-const familyTags = 16 // the first that is not known
-
 func (f family) encode() []byte {
 	w := &fieldWriter{b: []byte{familyVersion}}
 	f.fields(w)
@@ -74,12 +72,9 @@ func decodeFamily(b []byte) (f family, err error) {
 	if len(b) == 0 || b[0] != familyVersion {
 		return family{}, errFamily
 	}
-	known, rest, err := readFields(b[1:], familyTags)
-	if err != nil || len(rest) > 0 {
-		return family{}, errFamily
-	}
-	r := &fieldReader{fields: known}
-	if f.fields(r); r.err != nil || f.ID == "" {
+	r := &fieldReader{rest: codecReader{rest: string(b[1:])}}
+	f.fields(r)
+	if r.look() || r.err != nil || f.ID == "" { // in this order: what cannot be read is an error
 		return family{}, errFamily
 	}
 	return f, nil

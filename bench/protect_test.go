@@ -255,3 +255,23 @@ func BenchmarkCodec(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRecord decodes a record as a registry outside of the process keeps it.
+func BenchmarkRecord(b *testing.B) {
+	now := time.Now()
+	data, err := scsguard.Record{
+		Session: "4YZ2KQ7N5T3XW6RJ8VHMDCPBGA", User: "alice", Role: "clerk", BaseRole: "clerk", Key: "K", State: scsguard.StateLive, Created: now, AuthTime: now,
+		Methods: []string{"pwd", "otp"}, AAL: 2, LoginAAL: 2, LastActivity: now, Idle: 15 * time.Minute, Absolute: now.Add(8 * time.Hour), AbsoluteSince: now,
+		TokenSince: now, Fingerprint: "0123456789abcdef0123456789abcdef", UserAgent: "Mozilla/5.0 (X11; Linux x86_64)", Seq: 7,
+	}.MarshalBinary()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var rec scsguard.Record
+		if err := rec.UnmarshalBinary(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
