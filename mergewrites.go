@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"sync"
 	"time"
+
+	"github.com/alexedwards/scs/v2"
 )
 
 // Two requests of one session work on copies of its data, and each writes its
@@ -47,9 +49,10 @@ func (r *request) loadedData() loadedData {
 // an anonymous session; limit is the latest deadline that the data may hold.
 //
 // Data that is as it was loaded is not written: others may have changed it since.
+// Gob has its values in another order each time, so it cannot tell.
 func (g *Guard) writeOwn(ctx context.Context, r *request, key Key, mark string, b []byte, limit, expiry time.Time) ([]byte, error) {
 	d := r.loadedData()
-	if d.key == key && d.base != nil && bytes.Equal(b, d.base) {
+	if d.key == key && d.base != nil && bytes.Equal(b, d.base) && !encodesInAnyOrder(g.sm.Codec) {
 		return d.stored, nil
 	}
 	if g.swapper == nil || r == nil || !expiry.After(time.Now()) {
@@ -59,6 +62,16 @@ func (g *Guard) writeOwn(ctx context.Context, r *request, key Key, mark string, 
 		d = loadedData{} // a new token: nobody else has written under it, and what it comes from is deleted
 	}
 	return g.swapIn(ctx, &threeWay{g: g, loadedData: d, mine: b, mark: mark, limit: limit}, key, expiry)
+}
+
+func encodesInAnyOrder(codec scs.Codec) bool {
+	switch c := codec.(type) {
+	case scs.GobCodec, *scs.GobCodec:
+		return true
+	case Codec:
+		return c.ReadOnly
+	}
+	return false
 }
 
 // maxSwaps bounds how often one write is tried. Requests of one process wait for

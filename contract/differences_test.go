@@ -56,6 +56,7 @@ var (
 var (
 	idleCookie    = listed("The cookie of a login lasts until its absolute deadline", "Activity is recorded where the session is kept and not in the browser, so no response has to send the cookie again.")
 	readsOnly     = listed("Reading a session writes nothing", "With an idle timeout every request would write the whole session back, and so undo what another request has done meanwhile.")
+	notWritten    = listed("What was not changed is not written", "Nothing that this request has done is in it, and another request may have changed the session meanwhile.")
 	idleByHand    = listed("Commit returns the deadline, not the idle timeout", "The guard enforces the idle timeout itself and switches that of the session manager off.")
 	twoSettings   = listed("New changes two settings of the session manager", "The guard stands around the store, so that no path gets past it, and keeps the idle timeout itself.")
 	guestByHand   = listed("By hand, only a commit prolongs the session of a guest", "His session has no record, and a lookup that wrote its data back could undo what another request has done meanwhile.")

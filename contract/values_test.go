@@ -345,6 +345,22 @@ func typePromises() []promise {
 			want: "{Main Street 7} true",
 		},
 		{
+			says: "what is put back as it was loaded undoes what another request has put meanwhile",
+			by:   members,
+			json: true,
+			do: func(a *app) {
+				b := a.visitor()
+				b.with(func(ctx context.Context) { a.sm.Put(ctx, "k", "old") })
+				b.with(func(ctx context.Context) {
+					b.copy().with(func(ctx context.Context) { a.sm.Put(ctx, "k", "new") })
+					a.sm.Put(ctx, "k", "old")
+				})
+				b.with(func(ctx context.Context) { a.note("%s", a.sm.GetString(ctx, "k")) })
+			},
+			want: "old",
+			but:  []but{{listed: notWritten, guard: "new"}},
+		},
+		{
 			says: "another codec may keep other values",
 			by:   everybody,
 			json: true,
