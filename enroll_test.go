@@ -205,6 +205,26 @@ func TestParallelRequestsEnrollASessionOnce(t *testing.T) {
 	}
 }
 
+func TestASessionThatIsEnrolledBetweenTwoLooksIsNotTakenForOneThatLostItsRecord(t *testing.T) {
+	for _, bare := range []bool{false, true} {
+		sm := newManager()
+		s, change := stepped(sm)
+		arrivingOn(t, sm, func(t *testing.T, a *app, plain http.Handler) {
+			b := before(t, a, plain, "alice")
+			s.before("find", func() {
+				time.Sleep(time.Nanosecond) // the record was looked up at the same time, and there was none
+				require.Equal(t, "alice", b.copy().whoami())
+			})
+			if bare {
+				require.Equal(t, "alice", sm.GetString(a.load(b.token()), "user"))
+			}
+			require.Equal(t, "alice", b.whoami())
+			require.Len(t, a.live("alice"), 1)
+			require.Len(t, a.sink.events(t), 1)
+		}, change)
+	}
+}
+
 func TestAtTheCapASessionFromBeforeTheGuardIsTheOneThatGoes(t *testing.T) {
 	for _, mode := range []scsguard.OnExceed{scsguard.Deny, scsguard.EvictOldest, scsguard.Warn} {
 		arriving(t, func(t *testing.T, a *app, plain http.Handler) {

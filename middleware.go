@@ -226,6 +226,13 @@ func (g *Guard) lostRecord(ctx context.Context, r *request, key Key, mark string
 	if !ours {
 		return Record{}, nil
 	}
+	// Record and data are two reads. A session that was enrolled between them has a
+	// record by now.
+	if rec, err := g.get(ctx, key); err != nil {
+		return Record{}, err
+	} else if rec.State != StateUnknown {
+		return Record{}, errEnrolling
+	}
 	rec, _, err := g.end(ctx, r, Target{Key: key, Session: session}, Ending{Reason: EndLost, Detail: "record"})
 	return rec, err
 }
