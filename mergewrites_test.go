@@ -80,10 +80,9 @@ func TestTwoProcessesThatWriteOneSessionKeepWhatBothHavePut(t *testing.T) {
 	two := newManager()
 	two.Store = one.Store
 	synctest.Test(t, func(t *testing.T) {
-		registry := func(cfg *scsguard.Config) { cfg.Registry = scsguard.NewMemoryRegistry() }
 		shared := scsguard.Config{}
 		change(&shared)
-		registry = func(cfg *scsguard.Config) {
+		registry := func(cfg *scsguard.Config) {
 			cfg.Registry, cfg.Keys, cfg.MergeWrites = shared.Registry, shared.Keys, true
 		}
 		apps := []*app{newApp(t, one, registry), newApp(t, two, registry)}
