@@ -231,45 +231,12 @@ func (m *MemoryRegistry) Touch(_ context.Context, key Key, act Activity) (Touche
 	}
 	defer e.shard.mu.Unlock()
 	rec := &e.rec
-	if rec.State != StateLive || (!act.At.IsZero() && !rec.Active(act.At)) {
-		return Touched{}, nil
-	}
 	before, _ := rec.Due()
-	rec.apply(act)
-	if due, _ := rec.Due(); due.Before(before) && due.Before(e.node.at) && before.After(time.Now()) {
+	touched := rec.Touch(act)
+	if due, _ := rec.Due(); touched.Live && due.Before(before) && due.Before(e.node.at) && before.After(time.Now()) {
 		e.shard.queue.schedule(&e.node, due) // it was tightened
 	}
-	t := Touched{Live: true, Seq: rec.Seq}
-	if act.TakeWarnings {
-		t.Warnings, rec.Warnings = rec.Warnings, nil
-	}
-	return t, nil
-}
-
-// apply changes what an activity changes, but for the activity itself.
-func (r *Record) apply(act Activity) {
-	r.Tighten(act.Idle, act.Absolute)
-	if act.Event {
-		r.Seq++
-	}
-	if act.Extended {
-		r.Extends++
-	}
-	if act.ResetRole {
-		r.Role = r.BaseRole
-	}
-	if act.ForgetAuth {
-		r.AuthTime = time.Time{}
-	}
-	if act.Fingerprint != "" {
-		r.Fingerprint = act.Fingerprint
-	}
-	if act.Mismatch != "" {
-		r.Mismatch = act.Mismatch
-	}
-	if act.Extra != nil {
-		r.Extra = act.Extra
-	}
+	return touched, nil
 }
 
 // Detach makes a live record dead to every reader for now.
@@ -279,20 +246,13 @@ func (m *MemoryRegistry) Detach(_ context.Context, key Key, owner string, lease 
 		return Record{}, false, nil
 	}
 	defer e.shard.mu.Unlock()
-	if !e.rec.heldBy(owner) {
+	if !e.rec.HeldBy(owner) {
 		return e.rec, false, nil
 	}
 	e.rec.State, e.rec.Owner = StateDetached, owner
 	e.rec.Lease = time.Now().Add(lease)
 	e.shard.queue.schedule(&e.node, e.rec.Lease)
 	return e.rec, true, nil
-}
-
-// heldBy reports whether owner may decide about the session: anybody about a
-// live one, and about a detached one only who has detached it. Otherwise a
-// rotation in one request would revive what another has destroyed.
-func (r *Record) heldBy(owner string) bool {
-	return r.State == StateLive || r.State == StateDetached && r.Owner == owner
 }
 
 // Move gives a session a new key.
@@ -303,7 +263,7 @@ func (m *MemoryRegistry) Move(_ context.Context, from Key, rot Rotation) (bool, 
 	}
 	defer e.shard.mu.Unlock()
 	over := !rot.Absolute.IsZero() && !time.Now().Before(e.rec.Absolute) // nothing brings back what is over
-	if over || !e.rec.heldBy(rot.Owner) {
+	if over || !e.rec.HeldBy(rot.Owner) {
 		return false, m.present(e).rec, nil
 	}
 	next := &entry{rec: e.rec, shard: e.shard, keep: e.keep, retention: e.retention}
@@ -312,9 +272,7 @@ func (m *MemoryRegistry) Move(_ context.Context, from Key, rot Rotation) (bool, 
 	if !m.create(next) {
 		return false, e.rec, nil // a tombstone lies there: nothing may live under that key
 	}
-	e.rec.State, e.rec.Successor = StateMoved, rot.To
-	e.rec.MovedAt, e.rec.GraceUntil = rot.At, rot.At.Add(max(rot.Grace, 0))
-	e.rec.Fingerprint = next.rec.Fingerprint
+	e.rec.MoveTo(next.rec, rot)
 	e.shard.queue.schedule(&e.node, e.tombstoneUntil(time.Now()))
 	if p := e.shard.user(next.rec.User).places[next.rec.Session]; p != nil {
 		p.entry = next

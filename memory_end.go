@@ -9,18 +9,13 @@ import (
 // call did it. The entry's shard is locked.
 func (m *MemoryRegistry) end(e *entry, ending Ending, now time.Time) bool {
 	rec := &e.rec
-	switch rec.State {
-	case StateReserved, StateLive, StateDetached:
-	default:
+	if !rec.End(ending) {
 		return false
 	}
 	u := e.shard.user(rec.User)
 	u.handDown(rec.Session)
 	delete(u.places, rec.Session)
 	m.removeExternal(e)
-	rec.State, rec.Ending, rec.Confirmed = StateEnded, ending, false
-	rec.Lease, rec.Owner, rec.Warnings = time.Time{}, "", nil
-	rec.Seq++
 	e.keep = max(e.keep, ending.Keep)
 	e.shard.queue.schedule(&e.node, now.Add(Lease))
 	m.watchers.tell(*rec)

@@ -312,3 +312,68 @@ func (r *Record) Warn(w Warning) {
 	all := append(append([]Warning(nil), r.Warnings...), w)
 	r.Warnings = all[max(0, len(all)-MaxWarnings):]
 }
+
+// Touch changes what an activity changes in a live record, and answers as
+// [Registry.Touch] does. Activity (act.At) of a session that was over by then
+// changes nothing.
+func (r *Record) Touch(act Activity) Touched {
+	if r.State != StateLive || (!act.At.IsZero() && !r.Active(act.At)) {
+		return Touched{}
+	}
+	r.Tighten(act.Idle, act.Absolute)
+	if act.Event {
+		r.Seq++
+	}
+	if act.Extended {
+		r.Extends++
+	}
+	if act.ResetRole {
+		r.Role = r.BaseRole
+	}
+	if act.ForgetAuth {
+		r.AuthTime = time.Time{}
+	}
+	if act.Fingerprint != "" {
+		r.Fingerprint = act.Fingerprint
+	}
+	if act.Mismatch != "" {
+		r.Mismatch = act.Mismatch
+	}
+	if act.Extra != nil {
+		r.Extra = act.Extra
+	}
+	t := Touched{Live: true, Seq: r.Seq}
+	if act.TakeWarnings {
+		t.Warnings, r.Warnings = r.Warnings, nil
+	}
+	return t
+}
+
+// HeldBy reports whether owner may decide about the session: anybody about a
+// live one, and about a detached one only who has detached it. Otherwise a
+// rotation in one request would revive what another has destroyed.
+func (r *Record) HeldBy(owner string) bool {
+	return r.State == StateLive || r.State == StateDetached && r.Owner == owner
+}
+
+// MoveTo makes the record of a session's old key lead to the new one, next, which
+// [Record.Rotate] has made of it.
+func (r *Record) MoveTo(next Record, rot Rotation) {
+	r.State, r.Successor = StateMoved, rot.To
+	r.MovedAt, r.GraceUntil = rot.At, rot.At.Add(max(rot.Grace, 0))
+	r.Fingerprint = next.Fingerprint
+}
+
+// End makes the record one that has ended and waits to be confirmed. It reports
+// whether it did: what has moved or ended does not end.
+func (r *Record) End(e Ending) bool {
+	switch r.State {
+	case StateReserved, StateLive, StateDetached:
+	default:
+		return false
+	}
+	r.State, r.Ending, r.Confirmed = StateEnded, e, false
+	r.Lease, r.Owner, r.Warnings = time.Time{}, "", nil
+	r.Seq++
+	return true
+}

@@ -34,8 +34,8 @@ import (
 //     one offset for all times of a record. Two readings of one time may differ by
 //     less than a second.
 //
-// [Record.Overdue], [Record.Active], [Record.Tighten], [Record.Rotate] and
-// [Record.Warn] are the rules by which records change.
+// The methods of [Record], from [Record.Overdue] to [Record.End], are the rules by
+// which records change.
 type Registry interface {
 	// Namespace returns the part of the registry with that name. Two namespaces
 	// never see each other's sessions. The registry itself is the namespace "".

@@ -1,0 +1,350 @@
+package redisregistry
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/scsguard/scsguard"
+)
+
+// A Pool hands out connections. *redis.Pool is one. Give it a DialContext, so that
+// a server that does not answer costs no longer than the context allows.
+type Pool interface {
+	GetContext(ctx context.Context) (redis.Conn, error)
+}
+
+// server is what registries of all namespaces, and a store, share.
+type server struct {
+	pool  Pool
+	clock clock
+}
+
+// link is one connection for the time of one call.
+type link struct {
+	*server
+	ctx  context.Context
+	conn redis.Conn
+	off  offset
+	now  time.Time // Redis's, as of its last answer that said so
+}
+
+// connect gets a connection. A pool may dial without a look at the context, so it is
+// not waited for any longer than that allows.
+func (s *server) connect(ctx context.Context) (*link, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	type result struct {
+		conn redis.Conn
+		err  error
+	}
+	got := make(chan result, 1)
+	go func() {
+		conn, err := s.pool.GetContext(ctx)
+		got <- result{conn, err}
+	}()
+	select {
+	case r := <-got:
+		if r.err == nil {
+			r.err = r.conn.Err()
+		}
+		if r.err != nil {
+			if r.conn != nil {
+				_ = r.conn.Close()
+			}
+			return nil, fmt.Errorf("scsguard: no connection to Redis: %w", r.err)
+		}
+		return &link{server: s, ctx: ctx, conn: r.conn}, nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-got; r.conn != nil {
+				_ = r.conn.Close()
+			}
+		}()
+		return nil, fmt.Errorf("scsguard: no connection to Redis: %w", ctx.Err())
+	}
+}
+
+func (l *link) close() { _ = l.conn.Close() } // what it could report was reported by the calls
+
+// with runs f with a connection.
+func (s *server) with(ctx context.Context, f func(*link) error) error {
+	l, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	return f(l)
+}
+
+// staleConnections is how many connections in a row may turn out to be of a server
+// that is gone. Each that does leaves the pool.
+const staleConnections = 64
+
+// reading runs f, which changes nothing, and again with another connection if the one
+// it had was closed by the other side: after a restart of Redis a pool is full of those,
+// and each would cost a visitor an error.
+func (s *server) reading(ctx context.Context, f func(*link) error) error {
+	var err error
+	for range staleConnections {
+		var l *link
+		if l, err = s.connect(ctx); err != nil {
+			return err
+		}
+		err = f(l)
+		l.close()
+		if !isStale(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// isStale reports whether an error is that of a connection which the other side has
+// closed. One that cannot be dialled, or does not answer, is none.
+func isStale(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op != "dial" && !op.Timeout()
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// do runs one command.
+func (l *link) do(command string, args ...any) (any, error) {
+	if c, ok := l.conn.(redis.ConnWithContext); ok {
+		return c.DoContext(l.ctx, command, args...)
+	}
+	if err := l.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return l.conn.Do(command, args...)
+}
+
+// timed is do for what answers with Redis's time as its last two elements, as
+// strings of seconds and microseconds.
+func (l *link) timed(do func() ([]any, error)) ([]any, error) {
+	sent := time.Now()
+	reply, err := do()
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) < 2 {
+		return nil, errAnswer
+	}
+	n := len(reply) - 2
+	seconds, err := redis.Int64(reply[n], nil)
+	if err != nil {
+		return nil, errAnswer
+	}
+	micros, err := redis.Int64(reply[n+1], nil)
+	if err != nil {
+		return nil, errAnswer
+	}
+	l.now = time.Unix(seconds, micros*int64(time.Microsecond)).UTC()
+	l.off = l.clock.observe(sent, time.Now(), l.now)
+	return reply[:n], nil
+}
+
+var errAnswer = errors.New("scsguard: Redis answers something else than the script should")
+
+// A script is Lua that Redis keeps under its hash.
+type script struct {
+	name string
+	lua  *redis.Script
+}
+
+func newScript(name string, parts ...string) script {
+	return script{name, redis.NewScript(1, strings.Join(parts, "\n"))}
+}
+
+// run runs a script on one key.
+func (l *link) run(s script, key string, args ...any) (any, error) {
+	all := append([]any{key}, args...)
+	var v any
+	var err error
+	if c, ok := l.conn.(redis.ConnWithContext); ok {
+		v, err = s.lua.DoContext(l.ctx, c, all...)
+	} else if err = l.ctx.Err(); err == nil {
+		v, err = s.lua.Do(l.conn, all...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("scsguard: %s: %w", s.name, err)
+	}
+	return v, nil
+}
+
+// ask runs a script that answers with a list and Redis's time.
+func (l *link) ask(s script, key string, args ...any) ([]any, error) {
+	return l.timed(func() ([]any, error) { return redis.Values(l.run(s, key, args...)) })
+}
+
+// A command is one of several that are sent at once. None of them may change
+// anything that another one relies on.
+type command struct {
+	name string
+	args []any
+}
+
+// pipeline sends commands at once, and TIME after them. Errors that Redis answers are
+// among the answers.
+func (l *link) pipeline(commands ...command) ([]any, error) {
+	return l.timed(func() ([]any, error) {
+		for _, c := range append(commands, command{name: "TIME"}) {
+			if err := l.conn.Send(c.name, c.args...); err != nil {
+				return nil, err
+			}
+		}
+		replies, err := redis.Values(l.do(""))
+		if err != nil {
+			return nil, err
+		}
+		last, err := redis.Values(replies[len(replies)-1], nil)
+		if err != nil {
+			return nil, err
+		}
+		return append(replies[:len(replies)-1], last...), nil
+	})
+}
+
+//go:embed lua/record.lua
+var recordLua string
+
+var recordScript = newScript("record", recordLua)
+
+// read returns what lies under keys of records, each in its state of this moment.
+func (l *link) read(ks keyspace, keys ...scsguard.Key) ([]stored, error) {
+	commands := make([]command, len(keys))
+	for i, key := range keys {
+		commands[i] = command{"GET", []any{ks.record(key)}}
+	}
+	replies, err := l.pipeline(commands...)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]stored, len(keys))
+	for i, key := range keys {
+		raw, err := bytesOrNil(replies[i], nil)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = decode(key, raw)
+	}
+	for i := range list {
+		if list[i].parent == "" {
+			continue
+		}
+		if list[i], err = l.promoted(ks, list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func bytesOrNil(reply any, err error) ([]byte, error) {
+	raw, err := redis.Bytes(reply, err)
+	if errors.Is(err, redis.ErrNil) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// promoted asks the old key whether the session has come: then it lives here,
+// whether or not who moved it has come to say so.
+func (l *link) promoted(ks keyspace, s stored) (stored, error) {
+	raw, err := bytesOrNil(l.do("GET", ks.record(s.parent)))
+	if err != nil {
+		return s, err
+	}
+	if old := decode(s.parent, raw); old.rec.State == scsguard.StateMoved && old.rec.Successor == s.key {
+		s.parent = ""
+	}
+	return s, nil
+}
+
+// look returns what lies under one key.
+func (l *link) look(ks keyspace, key scsguard.Key) (stored, error) {
+	list, err := l.read(ks, key)
+	if err != nil {
+		return stored{}, err
+	}
+	return list[0], nil
+}
+
+// present follows a session to its present key.
+func (l *link) present(ks keyspace, s stored) (stored, error) {
+	for s.rec.State == scsguard.StateMoved && l.ctx.Err() == nil {
+		next, err := l.look(ks, s.rec.Successor)
+		if err != nil || !next.there() {
+			return s, err
+		}
+		s = next
+	}
+	return s, l.ctx.Err()
+}
+
+// swap puts next in the place of what was read, unless that has changed: then it
+// returns what is there now. next without raw is nothing. tell publishes it.
+func (l *link) swap(ks keyspace, was, next stored, tell bool) (now stored, swapped bool, err error) {
+	var value []byte
+	if next.raw != nil {
+		if value, err = next.encode(); err != nil {
+			return was, false, err
+		}
+	}
+	channel := ""
+	if tell {
+		channel = ks.channel()
+	}
+	reply, err := l.ask(recordScript, ks.record(was.key), was.raw, value, next.ttl(l.now).Milliseconds(), channel, string(was.key))
+	if err != nil {
+		return was, false, err
+	}
+	if len(reply) != 2 {
+		return was, false, errAnswer
+	}
+	current, err := bytesOrNil(reply[1], nil)
+	if err != nil {
+		return was, false, err
+	}
+	if done, _ := redis.Int(reply[0], nil); done == 1 {
+		next.key, next.raw = was.key, value
+		return next, true, nil
+	}
+	if len(current) == 0 {
+		current = nil
+	}
+	now = decode(was.key, current)
+	if now.parent != "" {
+		now, err = l.promoted(ks, now)
+	}
+	return now, false, err
+}
+
+// change swaps until it has done what f wants: f changes the record it is given, and
+// says whether that is to be written.
+func (l *link) change(ks keyspace, s stored, f func(*stored) (write bool, err error)) (stored, bool, error) {
+	for {
+		next := s
+		write, err := f(&next)
+		if err != nil || !write {
+			return s, false, err
+		}
+		now, swapped, err := l.swap(ks, s, next, false)
+		if err != nil || swapped {
+			return now, swapped, err
+		}
+		s = now
+	}
+}
+
+// new marks a record that is to be written where nothing is.
+var fresh = []byte{}

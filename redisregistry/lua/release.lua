@@ -1,0 +1,8 @@
+-- Drops the places of sessions that are dead.
+--
+-- ARGV[1...] the sessions
+for _, session in ipairs(ARGV) do
+  vacate(session)
+end
+save()
+return #sorted

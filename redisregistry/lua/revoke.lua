@@ -1,0 +1,14 @@
+-- Refuses logins that were authenticated before now, and lists who has a place.
+--
+-- ARGV[1] time to live in ms
+--
+-- Answers: the moment before which logins were refused until now, or ''; session and
+-- key of each place.
+local list = {meta['#nb'] or ''}
+redis.call('HSET', KEYS[1], '#nb', exact(now))
+keep(ARGV[1])
+for _, session in ipairs(sorted) do
+  list[#list + 1] = session
+  list[#list + 1] = places[session][KEY]
+end
+return answer(list)

@@ -1,0 +1,143 @@
+package redisregistry
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/scsguard/scsguard"
+)
+
+// stored is what lies under the key of a record, with times of Redis's clock.
+type stored struct {
+	key scsguard.Key
+	raw []byte // as it was read; nil: nothing was there
+
+	rec       scsguard.Record
+	keep      time.Duration // of the tombstone, at the least
+	retention time.Duration // of an ending that nobody confirms, beyond the deadline
+	// parent is the old key of a session that is on its way here. It lives here as
+	// soon as the record there has moved, and until then nothing does.
+	parent scsguard.Key
+	// later holds fields of the record that only a later version knows.
+	later []byte
+	bad   bool // it cannot be read
+}
+
+// there reports whether there is a record, for everybody who does not know of a move
+// under way.
+func (s stored) there() bool { return s.raw != nil && s.parent == "" }
+
+// rest is the time that is left until t, within what arithmetic can bear.
+func rest(t, now time.Time) time.Duration { return min(max(t.Sub(now), 0), century) }
+
+const century = 100 * 365 * 24 * time.Hour
+
+// ttl is how long the record has to be kept.
+func (s stored) ttl(now time.Time) time.Duration {
+	told := max(rest(s.rec.Absolute, now), min(s.keep, century)) + scsguard.TombstoneMargin
+	switch s.rec.State {
+	case scsguard.StateMoved:
+		return told
+	case scsguard.StateEnded:
+		if s.rec.Confirmed {
+			return told
+		}
+	}
+	return max(told, rest(s.rec.Absolute, now)+min(s.retention, century))
+}
+
+// The value: keep and retention in milliseconds, then parent and Record.Extra
+// behind their lengths, then the record without its Key, which the Redis key says.
+func (s stored) encode() ([]byte, error) {
+	rec := s.rec
+	rec.Key, rec.Extra = "", s.later
+	b, err := rec.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	v := make([]byte, 0, len(b)+len(s.parent)+len(s.rec.Extra)+24)
+	v = binary.AppendUvarint(v, uint64(max(s.keep, 0)/time.Millisecond))
+	v = binary.AppendUvarint(v, uint64(max(s.retention, 0)/time.Millisecond))
+	v = binary.AppendUvarint(v, uint64(len(s.parent)))
+	v = append(v, s.parent...)
+	v = binary.AppendUvarint(v, uint64(len(s.rec.Extra)))
+	v = append(v, s.rec.Extra...)
+	return append(v, b...), nil
+}
+
+var errMalformed = errors.New("scsguard: a record in Redis cannot be read")
+
+// decode reads what lies under a key; raw is nil for nothing. What cannot be read has
+// ended, as invalid.
+func decode(key scsguard.Key, raw []byte) stored {
+	s := stored{key: key, raw: raw}
+	if raw == nil {
+		return s
+	}
+	if err := s.parse(raw); err != nil {
+		return stored{key: key, raw: raw, bad: true, rec: scsguard.Record{Key: key, State: scsguard.StateEnded, Confirmed: true,
+			Ending: scsguard.Ending{Kind: scsguard.EventLogout, Reason: scsguard.EndInvalid}}}
+	}
+	return s
+}
+
+func (s *stored) parse(b []byte) error {
+	var numbers [2]uint64
+	for i := range numbers {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > uint64(maxDuration/time.Millisecond) {
+			return errMalformed
+		}
+		numbers[i], b = v, b[n:]
+	}
+	var texts [2][]byte
+	for i := range texts {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return errMalformed
+		}
+		texts[i], b = b[n:n+int(size)], b[n+int(size):]
+	}
+	if err := s.rec.UnmarshalBinary(b); err != nil {
+		return err
+	}
+	s.keep, s.retention = time.Duration(numbers[0])*time.Millisecond, time.Duration(numbers[1])*time.Millisecond
+	s.parent = scsguard.Key(texts[0])
+	s.later, s.rec.Extra = s.rec.Extra, nil
+	if len(texts[1]) > 0 {
+		s.rec.Extra = append([]byte(nil), texts[1]...)
+	}
+	s.rec.Key = s.key
+	return nil
+}
+
+const maxDuration = time.Duration(1<<63 - 1)
+
+// An ending and a last login travel through the index of a user as records that
+// have nothing else.
+
+func encodeEnding(e scsguard.Ending) ([]byte, error) {
+	return scsguard.Record{Ending: e}.MarshalBinary()
+}
+
+func decodeEnding(b []byte) (scsguard.Ending, error) {
+	var rec scsguard.Record
+	if len(b) == 0 {
+		return scsguard.Ending{}, nil
+	}
+	err := rec.UnmarshalBinary(b)
+	return rec.Ending, err
+}
+
+func encodeLast(r scsguard.Record) ([]byte, error) {
+	return scsguard.Record{Created: r.Created, IP: r.IP, UserAgent: r.UserAgent}.MarshalBinary()
+}
+
+func decodeLast(b []byte) scsguard.LastLogin {
+	var rec scsguard.Record
+	if len(b) == 0 || rec.UnmarshalBinary(b) != nil {
+		return scsguard.LastLogin{} // it is told, and decides nothing
+	}
+	return scsguard.LastLogin{Time: rec.Created, IP: rec.IP, UserAgent: rec.UserAgent}
+}

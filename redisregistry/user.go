@@ -1,0 +1,169 @@
+package redisregistry
+
+import (
+	_ "embed"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/scsguard/scsguard"
+)
+
+//go:embed lua/due.lua
+var dueLua string
+
+//go:embed lua/lease.lua
+var leaseLua string
+
+//go:embed lua/user.lua
+var userLua string
+
+//go:embed lua/places.lua
+var placesLua string
+
+//go:embed lua/admit.lua
+var admitLua string
+
+//go:embed lua/settle.lua
+var settleLua string
+
+//go:embed lua/held.lua
+var heldLua string
+
+//go:embed lua/release.lua
+var releaseLua string
+
+//go:embed lua/revoke.lua
+var revokeLua string
+
+//go:embed lua/rekey.lua
+var rekeyLua string
+
+//go:embed lua/external.lua
+var externalLua string
+
+var (
+	dueScript      = newScript("due", dueLua)
+	leaseScript    = newScript("lease", leaseLua)
+	placesScript   = newScript("places", userLua, placesLua)
+	admitScript    = newScript("admit", userLua, admitLua)
+	settleScript   = newScript("settle", userLua, settleLua)
+	heldScript     = newScript("held", userLua, heldLua)
+	releaseScript  = newScript("release", userLua, releaseLua)
+	revokeScript   = newScript("revoke", userLua, revokeLua)
+	rekeyScript    = newScript("rekey", userLua, rekeyLua)
+	externalScript = newScript("external", externalLua)
+)
+
+// A place is what the index of a user says of a session.
+type place struct {
+	session string
+	key     scsguard.Key // at some time: the record there leads to the present one
+}
+
+func parsePlaces(reply []any) ([]place, error) {
+	texts, err := redis.Strings(reply, nil)
+	if err != nil || len(texts)%2 != 0 {
+		return nil, errAnswer
+	}
+	list := make([]place, 0, len(texts)/2)
+	for i := 0; i < len(texts); i += 2 {
+		list = append(list, place{texts[i], scsguard.Key(texts[i+1])})
+	}
+	return list, nil
+}
+
+// places returns who holds a place, in the order of admission, and the last login.
+func (r *Registry) places(l *link, user string) (scsguard.LastLogin, []place, error) {
+	reply, err := l.ask(placesScript, r.user(user))
+	if err != nil {
+		return scsguard.LastLogin{}, nil, err
+	}
+	if len(reply) == 0 {
+		return scsguard.LastLogin{}, nil, errAnswer
+	}
+	last, err := redis.Bytes(reply[0], nil)
+	if err != nil {
+		return scsguard.LastLogin{}, nil, err
+	}
+	list, err := parsePlaces(reply[1:])
+	return decodeLast(last), list, err
+}
+
+// readBatch is how many records are asked for at once.
+const readBatch = 500
+
+// holders returns the present record of each place.
+func (r *Registry) holders(l *link, places []place) ([]stored, error) {
+	all := make([]stored, 0, len(places))
+	for len(places) > 0 {
+		batch := places[:min(len(places), readBatch)]
+		places = places[len(batch):]
+		keys := make([]scsguard.Key, len(batch))
+		for i, p := range batch {
+			keys[i] = p.key
+		}
+		list, err := l.read(r.keyspace, keys...)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			if list[i].rec.State == scsguard.StateMoved {
+				if list[i], err = l.present(r.keyspace, list[i]); err != nil {
+					return nil, err
+				}
+			}
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// release drops the places of sessions that are dead. Until it is done they count,
+// and a sweep comes to do it again.
+func (r *Registry) release(l *link, user string, sessions ...string) error {
+	if len(sessions) == 0 {
+		return nil
+	}
+	_, err := l.run(releaseScript, r.user(user), anys(sessions)...)
+	return err
+}
+
+func anys(texts []string) []any {
+	list := make([]any, len(texts))
+	for i, s := range texts {
+		list[i] = s
+	}
+	return list
+}
+
+// forget drops a dead session from every list but the due entries.
+func (r *Registry) forget(l *link, rec scsguard.Record) error {
+	if rec.User == "" && rec.External == "" {
+		return nil
+	}
+	if err := r.release(l, rec.User, rec.Session); err != nil {
+		return err
+	}
+	return r.leaveExternal(l, rec)
+}
+
+func (r *Registry) leaveExternal(l *link, rec scsguard.Record) error {
+	if rec.External == "" {
+		return nil
+	}
+	_, err := l.do("HDEL", r.external(rec.External), "p"+rec.Session)
+	return err
+}
+
+// rekey lets a session be found under its new key without the way over the old one,
+// whose record is forgotten some day.
+func (r *Registry) rekey(l *link, rec scsguard.Record, from, to scsguard.Key) error {
+	if _, err := l.run(rekeyScript, r.user(rec.User), rec.Session, string(from), string(to)); err != nil {
+		return err
+	}
+	if rec.External == "" {
+		return nil
+	}
+	_, err := l.ask(externalScript, r.external(rec.External), "rekey", rec.Session, string(from), string(to))
+	return err
+}
