@@ -43,6 +43,7 @@ func (r leakChecked) CheckLeak(ctx context.Context) error {
 }
 
 func TestTheRegistryKeepsItsContractOnRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	pool := server.Pool()
 	registrytest.Run(t, func(t *testing.T) scsguard.Registry {
@@ -51,6 +52,7 @@ func TestTheRegistryKeepsItsContractOnRedis(t *testing.T) {
 }
 
 func TestTheStoreKeepsItsContractOnRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	pool := server.Pool()
 	storetest.Run(t, func(t *testing.T) scs.Store { return redisregistry.NewStore(pool, emptyPrefix()) })

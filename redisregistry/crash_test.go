@@ -1,0 +1,312 @@
+package redisregistry_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/redisregistry"
+	"github.com/scsguard/scsguard/redisregistry/internal/redistest"
+)
+
+// A mortal pool is that of a process which dies at its nth command: before Redis
+// gets it, or before the process gets the answer.
+type mortal struct {
+	pool   redisregistry.Pool
+	n      int64
+	served bool // the last command is carried out
+	count  atomic.Int64
+}
+
+var errDead = errors.New("the process is dead")
+
+func (m *mortal) GetContext(ctx context.Context) (redis.Conn, error) {
+	if m.count.Load() >= m.n {
+		return nil, errDead
+	}
+	c, err := m.pool.GetContext(ctx)
+	return &mortalConn{c, m}, err
+}
+
+func (m *mortal) died() bool { return m.count.Load() >= m.n }
+
+type mortalConn struct {
+	redis.Conn
+	m *mortal
+}
+
+func (c *mortalConn) DoContext(ctx context.Context, command string, args ...any) (any, error) {
+	n := c.m.count.Add(1)
+	if n > c.m.n || n == c.m.n && !c.m.served {
+		return nil, errDead
+	}
+	reply, err := redis.DoContext(c.Conn, ctx, command, args...)
+	if n == c.m.n {
+		return nil, errDead
+	}
+	return reply, err
+}
+
+func (c *mortalConn) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(c.Conn, ctx)
+}
+
+// world is what a verb happens to: two sessions of alice, of which the second has
+// moved, at a cap of three.
+type world struct {
+	t        *testing.T
+	name     string
+	healthy  *redisregistry.Registry // of a process that goes on
+	dying    *redisregistry.Registry
+	sessions []scsguard.Record // all that ever began, as they were told
+	told     map[string]int    // endings by session
+}
+
+var ctx = context.Background()
+
+func newKey() scsguard.Key {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)
+	return scsguard.Key(base64.RawURLEncoding.EncodeToString(b))
+}
+
+func admission(user string, limit scsguard.Limit) scsguard.Admission {
+	now := time.Now()
+	session := rand.Text()
+	return scsguard.Admission{
+		Record: scsguard.Record{
+			Session: session, User: user, Key: newKey(), Seq: 1, Created: now, AuthTime: now, AAL: 1, LoginAAL: 1,
+			LastActivity: now, Idle: time.Hour, Absolute: now.Add(8 * time.Hour), AbsoluteSince: now, TokenSince: now, External: "sid",
+		},
+		Limit: limit, AuthenticatedAt: now.Add(30 * time.Millisecond),
+		By:        scsguard.Ending{Kind: scsguard.EventLogout, At: now, Detail: session, Keep: 8 * time.Hour},
+		Retention: 7 * 24 * time.Hour,
+	}
+}
+
+var (
+	deny  = scsguard.Limit{Max: 3, OnExceed: scsguard.Deny}
+	evict = scsguard.Limit{Max: 2, OnExceed: scsguard.EvictOldest}
+)
+
+func ending(reason scsguard.EndReason) scsguard.Ending {
+	return scsguard.Ending{Kind: scsguard.EventLogout, Reason: reason, At: time.Now(), Keep: 8 * time.Hour}
+}
+
+// login logs in, in a process that lives.
+func (w *world) login(limit scsguard.Limit) scsguard.Record {
+	adm, err := w.healthy.Admit(ctx, admission("alice", limit))
+	require.NoError(w.t, err, w.name)
+	require.Empty(w.t, adm.Denied, w.name)
+	s, err := w.healthy.Settle(ctx, adm, true)
+	require.NoError(w.t, err, w.name)
+	require.True(w.t, s.Live, w.name)
+	w.sessions = append(w.sessions, s.Record)
+	w.confirm(append(s.Ended, adm.Overdue...)...)
+	return s.Record
+}
+
+// confirm is what whoever was told of endings does.
+func (w *world) confirm(recs ...scsguard.Record) {
+	for _, rec := range recs {
+		w.told[rec.Session]++
+		require.NoError(w.t, w.healthy.Confirm(ctx, rec), w.name)
+	}
+}
+
+// sweep is that of a process that lives.
+func (w *world) sweep() {
+	for {
+		recs, err := w.healthy.Due(ctx, 100)
+		require.NoError(w.t, err, w.name)
+		if len(recs) == 0 {
+			return
+		}
+		for _, rec := range recs {
+			if rec.State != scsguard.StateEnded {
+				var ended bool
+				rec, ended, err = w.healthy.End(ctx, scsguard.Target{Key: rec.Key, IfDue: true}, ending(""))
+				require.NoError(w.t, err, w.name)
+				if !ended {
+					continue
+				}
+			}
+			w.confirm(rec)
+		}
+	}
+}
+
+// verbs are the calls during which a process may die.
+var verbs = map[string]func(w *world, r *redisregistry.Registry, old, moved scsguard.Record) error{
+	"a login that evicts": func(w *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		a := admission("alice", evict)
+		adm, err := r.Admit(ctx, a)
+		w.sessions = append(w.sessions, a.Record)
+		if err == nil {
+			_, err = r.Settle(ctx, adm, true)
+		}
+		return err
+	},
+	"a login that is denied": func(_ *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		_, err := r.Admit(ctx, admission("alice", scsguard.Limit{Max: 2, OnExceed: scsguard.Deny}))
+		return err
+	},
+	"a login that is undone": func(_ *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		adm, err := r.Admit(ctx, admission("alice", evict))
+		if err == nil {
+			_, err = r.Settle(ctx, adm, false)
+		}
+		return err
+	},
+	"a touch that tightens": func(_ *world, r *redisregistry.Registry, _, moved scsguard.Record) error {
+		_, err := r.Touch(ctx, moved.Key, scsguard.Activity{At: time.Now(), Absolute: time.Now().Add(time.Second), Event: true})
+		return err
+	},
+	"a detachment": func(_ *world, r *redisregistry.Registry, old, _ scsguard.Record) error {
+		_, _, err := r.Detach(ctx, old.Key, "request", time.Second)
+		return err
+	},
+	"a move": func(_ *world, r *redisregistry.Registry, _, moved scsguard.Record) error {
+		_, _, err := r.Move(ctx, moved.Key, scsguard.Rotation{To: newKey(), At: time.Now(), Grace: time.Second})
+		return err
+	},
+	"an end by key": func(_ *world, r *redisregistry.Registry, _, moved scsguard.Record) error {
+		_, _, err := r.End(ctx, scsguard.Target{Key: moved.Key}, ending(scsguard.EndUser))
+		return err
+	},
+	"an end by name": func(_ *world, r *redisregistry.Registry, _, moved scsguard.Record) error {
+		_, _, err := r.End(ctx, scsguard.Target{User: "alice", Session: moved.Session}, ending(scsguard.EndAdmin))
+		return err
+	},
+	"an end of the lost": func(w *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		lost := scsguard.Record{Session: rand.Text(), Key: newKey()}
+		_, _, err := r.End(ctx, scsguard.Target{Key: lost.Key, Session: lost.Session}, ending(scsguard.EndLost))
+		return err
+	},
+	"an end of all of the user": func(_ *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		_, err := r.EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
+		return err
+	},
+	"an end of all under an external ID": func(_ *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		_, err := r.EndAll(ctx, scsguard.Revocation{External: "sid", Ending: ending(scsguard.EndRevoked)})
+		return err
+	},
+	"an end of everyone": func(_ *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
+		_, err := r.EndAll(ctx, scsguard.Revocation{Everyone: true, Ending: ending(scsguard.EndRevoked)})
+		return err
+	},
+	"a sweep": func(w *world, r *redisregistry.Registry, _, moved scsguard.Record) error {
+		_, err := w.healthy.Touch(ctx, moved.Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+		require.NoError(w.t, err)
+		recs, err := r.Due(ctx, 10)
+		for _, rec := range recs {
+			if err == nil {
+				rec, _, err = r.End(ctx, scsguard.Target{Key: rec.Key, IfDue: true}, ending(""))
+			}
+			if err == nil {
+				if err = r.Confirm(ctx, rec); err == nil {
+					w.told[rec.Session]++
+				}
+			}
+		}
+		return err
+	},
+}
+
+func TestAProcessMayDieBetweenAnyTwoCommands(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	pool := server.Pool()
+	var worlds []*world
+	for verb, do := range verbs {
+		for _, served := range []bool{false, true} {
+			for n := int64(1); ; n++ {
+				m := &mortal{pool: pool, n: n, served: served}
+				prefix := emptyPrefix()
+				w := &world{t: t, name: fmt.Sprintf("%s, dead at command %d (carried out: %v)", verb, n, served),
+					healthy: redisregistry.New(pool, prefix), dying: redisregistry.New(m, prefix), told: make(map[string]int)}
+				old, first := w.login(deny), w.login(deny)
+				won, moved, err := w.healthy.Move(ctx, first.Key, scsguard.Rotation{To: newKey(), At: time.Now(), Grace: time.Minute})
+				require.NoError(t, err)
+				require.True(t, won)
+				err = do(w, w.dying, old, moved)
+				if !m.died() {
+					require.NoError(t, err, w.name)
+					break
+				}
+				worlds = append(worlds, w)
+			}
+		}
+	}
+	t.Logf("%d deaths", len(worlds))
+	require.Greater(t, len(worlds), 150)
+	time.Sleep(scsguard.Lease + 500*time.Millisecond)
+	for _, w := range worlds {
+		w.check()
+	}
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	keys, err := redistest.Immortal(ctx, c)
+	require.NoError(t, err)
+	require.Empty(t, keys, "without a time to live: %s", strings.Join(keys, ", "))
+}
+
+// check looks at what a death has left, after its leases.
+func (w *world) check() {
+	t := w.t
+	w.sweep()
+	live, err := w.healthy.List(ctx, "alice")
+	require.NoError(t, err, w.name)
+	alive := make(map[string]bool)
+	for _, rec := range live {
+		alive[rec.Session] = true
+	}
+	for _, rec := range w.sessions {
+		now := rec
+		for now.Key != "" {
+			next, err := w.healthy.Get(ctx, now.Key)
+			require.NoError(t, err, w.name)
+			if now = next; now.State != scsguard.StateMoved {
+				break
+			}
+			now.Key = now.Successor
+		}
+		switch now.State {
+		case scsguard.StateUnknown:
+			require.Zero(t, rec.State, "%s: the session %s has no record any more", w.name, rec.Session)
+		case scsguard.StateLive:
+			require.True(t, alive[rec.Session], "%s: a session that lives is not in the list", w.name)
+			require.Zero(t, w.told[rec.Session], "%s: a session that lives has an ending", w.name)
+		case scsguard.StateEnded:
+			require.False(t, alive[rec.Session], w.name)
+			require.True(t, now.Confirmed, "%s: after the sweep an ending is not confirmed", w.name)
+		default:
+			require.Fail(t, "in between", "%s: after the sweep a session is %v", w.name, now.State)
+		}
+	}
+	for range 3 - len(live) { // no ghost holds a place
+		w.login(deny)
+	}
+	adm, err := w.healthy.Admit(ctx, admission("alice", deny))
+	require.NoError(t, err, w.name)
+	require.Equal(t, scsguard.DeniedLimit, adm.Denied, "%s: more than three live, or somebody who lives is not counted", w.name)
+	revoked, err := w.healthy.EndAll(ctx, scsguard.Revocation{Everyone: true, Ending: ending(scsguard.EndRevoked)})
+	require.NoError(t, err, w.name)
+	require.Equal(t, 3, revoked.Total, "%s: whoever lives has a due entry, by which he is found", w.name)
+	w.confirm(revoked.Ended...)
+	w.sweep()
+	for session, n := range w.told {
+		require.LessOrEqual(t, n, 1, "%s: the ending of %s is told %d times", w.name, session, n)
+	}
+}
