@@ -17,29 +17,40 @@ func (r *Registry) Due(ctx context.Context, n int) (list []scsguard.Record, err 
 		return nil, nil
 	}
 	err = r.call(ctx, func(l *link) error {
-		parts, err := r.partsDue(l)
-		if err != nil {
-			return err
-		}
-		for _, part := range parts {
-			for len(list) < n {
-				want := min(n-len(list), readBatch)
-				recs, taken, err := r.lease(l, part, want)
-				list = append(list, recs...)
-				if err != nil {
-					return err
-				}
-				if taken < want {
-					break
-				}
+		for {
+			more, err := r.dueOnce(l, n, &list)
+			if err != nil || !more || len(list) >= n {
+				return err
 			}
 		}
-		return nil
 	})
 	if len(list) > 0 {
 		return list, nil // these are leased: what is left comes next time
 	}
 	return nil, err
+}
+
+// dueOnce goes through all parts. more says that what it did has made more due: the
+// rest of an EndAll was done.
+func (r *Registry) dueOnce(l *link, n int, list *[]scsguard.Record) (more bool, err error) {
+	parts, err := r.partsDue(l)
+	if err != nil {
+		return false, err
+	}
+	for _, part := range parts {
+		for len(*list) < n {
+			want := min(n-len(*list), readBatch)
+			batch, err := r.lease(l, part, want)
+			*list, more = append(*list, batch.recs...), more || batch.resumed
+			if err != nil {
+				return false, err
+			}
+			if batch.taken < want {
+				break
+			}
+		}
+	}
+	return more, nil
 }
 
 // partsDue returns the parts in which something is due, in an order of chance, so
@@ -70,43 +81,61 @@ func (r *Registry) partsDue(l *link) ([]int, error) {
 	return parts, nil
 }
 
+// A batch is what was leased from a part.
+type batch struct {
+	taken   int               // entries
+	recs    []scsguard.Record // of those that need attention
+	resumed bool              // an EndAll was completed
+}
+
 // lease takes up to n entries of a part and decides what each needs.
-func (r *Registry) lease(l *link, part, n int) (list []scsguard.Record, taken int, err error) {
+func (r *Registry) lease(l *link, part, n int) (out batch, err error) {
 	reply, err := l.ask(leaseScript, r.due(part), n, scsguard.Lease.Milliseconds())
 	if err != nil {
-		return nil, 0, err
+		return out, err
 	}
 	texts, err := redis.Strings(reply, nil)
 	if err != nil || len(texts) == 0 {
-		return nil, 0, errAnswer
+		return out, errAnswer
 	}
 	members, lease := texts[:len(texts)-1], texts[len(texts)-1]
-	var entries []entry
+	out.taken = len(members)
+	var entries, intents []entry
 	var keys []scsguard.Key
 	for _, m := range members {
 		e, ok := parseEntry(m)
-		if !ok { // nothing can be done about it, ever
-			if _, err := l.do("ZREM", r.due(part), m); err != nil {
-				return nil, 0, err
-			}
-			continue
+		switch {
+		case !ok: // nothing can be done about it, ever
+			_, err = l.do("ZREM", r.due(part), m)
+		case e.key == "":
+			intents = append(intents, e)
+		default:
+			entries, keys = append(entries, e), append(keys, e.key)
 		}
-		entries, keys = append(entries, e), append(keys, e.key)
+		if err != nil {
+			return out, err
+		}
 	}
 	found, err := l.read(r.keyspace, keys...)
 	if err != nil {
-		return nil, 0, err
+		return out, err
 	}
 	for i, s := range found {
 		rec, ok, err := r.attend(l, entries[i], s, lease)
 		if err != nil {
-			return list, len(members), err
+			return out, err
 		}
 		if ok {
-			list = append(list, rec)
+			out.recs = append(out.recs, rec)
 		}
 	}
-	return list, len(members), nil
+	for _, e := range intents { // last: what they end is handed out by itself
+		out.resumed = true
+		if err := r.resume(l, e); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
 }
 
 // attend decides what an entry whose turn has come needs.

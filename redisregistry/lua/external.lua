@@ -3,7 +3,8 @@
 -- KEYS[1] a hash   ARGV[1] what to do
 --   'enter', ARGV[2] session, ARGV[3] key, ARGV[4] when the user proved who he is, ARGV[5]
 --            time to live in ms: answers whether it may
---   'close', ARGV[2] time to live in ms: refuses those who proved it before now, and lists all
+--   'close', ARGV[2] time to live in ms, ARGV[3] the moment, if that was before, or '':
+--            refuses those who proved it before now, and lists all
 --   'rekey', ARGV[2] session, ARGV[3] the old key, ARGV[4] the new key
 local time = redis.call('TIME')
 
@@ -27,7 +28,10 @@ elseif ARGV[1] == 'close' then
   for i, v in ipairs(redis.call('HGETALL', KEYS[1])) do
     list[i] = v
   end
-  redis.call('HSET', KEYS[1], '#closed', string.format('%.0f', time[1] * 1000000 + time[2]))
+  local moment = tonumber(ARGV[3]) or (time[1] * 1000000 + time[2])
+  if moment > (tonumber(redis.call('HGET', KEYS[1], '#closed') or '') or 0) then
+    redis.call('HSET', KEYS[1], '#closed', string.format('%.0f', moment))
+  end
   keep(ARGV[2])
 elseif redis.call('HGET', KEYS[1], 'p' .. ARGV[2]) == ARGV[3] then
   redis.call('HSET', KEYS[1], 'p' .. ARGV[2], ARGV[4])

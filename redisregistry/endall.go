@@ -1,0 +1,299 @@
+package redisregistry
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/scsguard/scsguard"
+)
+
+//go:embed lua/everyone.lua
+var everyoneLua string
+
+var everyoneScript = newScript("everyone", everyoneLua)
+
+// EndAll ends many sessions: first it refuses logins that were authenticated before,
+// then it ends what it finds. A login that is not found after that finds itself
+// refused. Before all that it leaves a due entry for what it is about to do, so that a
+// sweep does the rest should it not come to the end, because the process dies or there
+// are too many for the time it has.
+func (r *Registry) EndAll(ctx context.Context, rev scsguard.Revocation) (out scsguard.Revoked, err error) {
+	err = r.call(ctx, func(l *link) error {
+		if _, err := l.pipeline(); err != nil { // for the time
+			return err
+		}
+		w := revocation{Revocation: rev, id: rand.Text(), at: l.now, out: &out}
+		w.Ending = l.off.endingToRedis(rev.Ending)
+		intent, err := w.intent()
+		if err != nil {
+			return err
+		}
+		if err := r.scheduleEntry(l, intent, l.now.Add(scsguard.Lease), intentFor, "set"); err != nil {
+			return err
+		}
+		if err := r.revokeAll(l, &w); err != nil {
+			return err
+		}
+		return r.unschedule(l, intent)
+	})
+	return out, err
+}
+
+// intentFor is how long somebody may take to complete an EndAll.
+const intentFor = 7 * 24 * time.Hour
+
+// A revocation is an EndAll under way, on Redis's clock.
+type revocation struct {
+	scsguard.Revocation
+	id     string
+	at     time.Time
+	part   int    // of Everyone: the part of the due entries it has come to,
+	cursor string // and where in it
+	// out takes what is ended. If it is nil a sweep goes on with what somebody else has
+	// begun: it spares those who have logged in since, and hands the endings to Due.
+	out *scsguard.Revoked
+}
+
+// intent is the due entry of the revocation. It has no key, and for a user what is to
+// be done, in the fields of a record.
+func (w *revocation) intent() (entry, error) {
+	rec := scsguard.Record{User: w.User, External: w.External, Remembered: w.Everyone, Owner: w.Except, Ending: w.Ending,
+		Created: w.at, Extends: w.part, Actor: w.cursor}
+	b, err := rec.MarshalBinary()
+	return entry{session: w.id, user: string(b)}, err
+}
+
+func parseIntent(e entry) (*revocation, error) {
+	var rec scsguard.Record
+	if err := rec.UnmarshalBinary([]byte(e.user)); err != nil {
+		return nil, err
+	}
+	return &revocation{
+		Revocation: scsguard.Revocation{User: rec.User, External: rec.External, Everyone: rec.Remembered, Except: rec.Owner, Ending: rec.Ending},
+		id:         e.session, at: rec.Created, part: rec.Extends, cursor: rec.Actor,
+	}, nil
+}
+
+// moment is when the revocation was asked for, for scripts that repeat it; else it is
+// now.
+func (w *revocation) moment() string {
+	if w.out != nil {
+		return ""
+	}
+	return strconv.FormatInt(w.at.UnixMicro(), 10)
+}
+
+func (r *Registry) revokeAll(l *link, w *revocation) error {
+	switch {
+	case w.Everyone:
+		return r.revokeEveryone(l, w)
+	case w.External != "":
+		return r.revokeExternal(l, w)
+	}
+	return r.revokeUser(l, w)
+}
+
+// resume goes on with a revocation that somebody has not brought to its end.
+func (r *Registry) resume(l *link, e entry) error {
+	w, err := parseIntent(e)
+	if err != nil {
+		return r.unschedule(l, e) // nobody can know what it was
+	}
+	switch err = r.revokeAll(l, w); {
+	case err == nil:
+		return r.unschedule(l, e)
+	case !errors.Is(err, errLater):
+		return err
+	}
+	rest, err := w.intent() // the new entry first
+	if err != nil {
+		return err
+	}
+	if err := r.scheduleEntry(l, rest, l.now, intentFor, "set"); err != nil || rest == e {
+		return err
+	}
+	return r.unschedule(l, e)
+}
+
+func (r *Registry) revokeUser(l *link, w *revocation) error {
+	reply, err := l.ask(revokeScript, r.user(w.User), scsguard.UserMemory.Milliseconds(), w.moment())
+	if err != nil {
+		return err
+	}
+	if len(reply) == 0 {
+		return errAnswer
+	}
+	before, err := redis.String(reply[0], nil)
+	if err != nil {
+		return err
+	}
+	places, err := parsePlaces(reply[1:])
+	if err != nil {
+		return err
+	}
+	if w.out != nil {
+		everyone, err := redis.String(l.do("GET", r.everyone()))
+		if err != nil && !errors.Is(err, redis.ErrNil) {
+			return err
+		}
+		w.out.Before = l.moment(before)
+		if t := l.moment(everyone); t.After(w.out.Before) {
+			w.out.Before = t
+		}
+	}
+	return r.revokePlaces(l, w, places)
+}
+
+// moment reads one in microseconds of Redis's clock. What is no number is none.
+func (l *link) moment(micros string) time.Time {
+	n, err := strconv.ParseInt(micros, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return l.off.fromRedis(time.UnixMicro(n))
+}
+
+func (r *Registry) revokeExternal(l *link, w *revocation) error {
+	reply, err := l.ask(externalScript, r.external(w.External), "close", scsguard.TombstoneMargin.Milliseconds(), w.moment())
+	if err != nil {
+		return err
+	}
+	fields, err := parsePlaces(reply)
+	if err != nil {
+		return err
+	}
+	places := fields[:0]
+	for _, f := range fields {
+		if f.session != "" && f.session[0] == 'p' {
+			places = append(places, place{f.session[1:], f.key})
+		}
+	}
+	return r.revokePlaces(l, w, places)
+}
+
+var errLater = errors.New("scsguard: there is more to end than the time allows")
+
+// sliceOf is how many sessions of an EndAll a sweep ends before it looks at what else
+// is due.
+const sliceOf = 2000
+
+// revokeEveryone walks over all due entries, since whoever lives has one.
+func (r *Registry) revokeEveryone(l *link, w *revocation) error {
+	if _, err := l.ask(everyoneScript, r.everyone(), scsguard.UserMemory.Milliseconds(), w.moment()); err != nil {
+		return err
+	}
+	if w.out != nil {
+		w.at = l.now
+	}
+	if w.cursor == "" {
+		w.cursor = "0"
+	}
+	for seen := 0; w.part < dueParts; {
+		if w.out == nil && seen >= sliceOf {
+			return errLater
+		}
+		reply, err := redis.Values(l.do("ZSCAN", r.due(w.part), w.cursor, "COUNT", readBatch))
+		if err != nil || len(reply) != 2 {
+			return errors.Join(err, shortAnswer(reply, 2))
+		}
+		next, err := redis.String(reply[0], nil)
+		if err != nil {
+			return err
+		}
+		members, err := redis.Strings(reply[1], nil)
+		if err != nil {
+			return err
+		}
+		var places []place
+		for i := 0; i < len(members); i += 2 {
+			if e, ok := parseEntry(members[i]); ok && e.key != "" {
+				places = append(places, place{e.session, e.key})
+			}
+		}
+		if err := r.revokePlaces(l, w, places); err != nil {
+			return err
+		}
+		seen += len(places)
+		if w.cursor = next; next == "0" {
+			w.part++
+		}
+	}
+	return nil
+}
+
+func shortAnswer(reply []any, n int) error {
+	if len(reply) < n {
+		return errAnswer
+	}
+	return nil
+}
+
+// spares reports whether a session need not go: it is the exception, or it began well
+// after the revocation, which takes time where there are many. The second is for what
+// the clocks cannot tell.
+func (w *revocation) spares(rec scsguard.Record) bool {
+	since := w.at
+	if w.out != nil {
+		since = since.Add(time.Second)
+	}
+	return rec.Session == w.Except || rec.Created.After(since) && (w.Everyone || w.out == nil)
+}
+
+// revokePlaces ends the sessions at places.
+func (r *Registry) revokePlaces(l *link, w *revocation, places []place) error {
+	held, err := r.holders(l, places)
+	if err != nil {
+		return err
+	}
+	for i, s := range held {
+		session := places[i].session
+		if session == w.Except {
+			continue
+		}
+		if s.raw == nil { // a login that has no record yet: it will find that it must not have one
+			if s, _, err = r.bury(l, s, scsguard.Target{Key: s.key}, w.Ending); err != nil {
+				return err
+			}
+		}
+		if s.rec.Session != session || w.spares(s.rec) {
+			continue
+		}
+		if err := r.revoke(l, w, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revoke ends one of many. What was overdue ends by that, and is not counted.
+func (r *Registry) revoke(l *link, w *revocation, s stored) error {
+	counts := false
+	s, won, err := r.end(l, s, func(now stored) (scsguard.Ending, bool) {
+		overdue, over := now.rec.Overdue(l.now)
+		if counts = !over; over {
+			overdue.Keep = w.Ending.Keep
+			return overdue, true
+		}
+		e := w.Ending
+		if w.out == nil {
+			e.At = l.now
+		}
+		return e, true
+	})
+	if err != nil || !won {
+		return err
+	}
+	if counts && w.out != nil {
+		if w.out.Total++; len(w.out.Ended) < scsguard.MaxRevoked {
+			w.out.Ended = append(w.out.Ended, l.off.recordFromRedis(s.rec))
+			return nil
+		}
+	}
+	return r.schedule(l, s, l.now.Add(-10*time.Millisecond), "set") // for the next Due
+}
