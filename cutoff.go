@@ -25,7 +25,8 @@ import (
 // comes, and not while it lasts.
 //
 // A registry that is a [Watcher], such as [MemoryRegistry], tells of an ending at
-// once. Others are asked every five seconds. If the registry cannot be reached, a
+// once; it is asked every half minute all the same, since a network may lose what it
+// tells. Others are asked every five seconds. If the registry cannot be reached, a
 // request goes on until the limit it knew of last, and is cut off then with
 // [ErrUnavailable] as the cause.
 func (g *Guard) CutOff(next http.Handler) http.Handler {
@@ -53,6 +54,9 @@ const (
 	farewell = time.Second
 	// cutPoll is how often a registry that cannot tell is asked.
 	cutPoll = 5 * time.Second
+	// cutSafety is how often one is asked that tells: what it tells can be lost on the
+	// way.
+	cutSafety = 30 * time.Second
 	// cutRetry is how soon it is asked again when it has not given a clear answer.
 	cutRetry = time.Second
 	// cutLag is how soon it is asked again when its clock seems to be behind.
@@ -116,8 +120,11 @@ func (c *cut) run() {
 func (c *cut) untilDue() time.Duration {
 	due, _ := c.rec.Due()
 	pause := max(time.Until(due), 0)
-	if !c.g.cuts.watched.Load() {
-		pause = min(pause, cutPoll)
+	switch {
+	case !c.g.cuts.watched.Load():
+		return min(pause, cutPoll)
+	case c.g.memory == nil:
+		return min(pause, cutSafety)
 	}
 	return pause
 }

@@ -99,6 +99,9 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 	if cfg.MergeWrites {
 		g.swapper, _ = sm.Store.(Swapper)
 	}
+	if faults := g.inspect(context.Background()); len(faults) > 0 {
+		return nil, &ConfigError{Fields: faults}
+	}
 	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
 	g.retries = newRetries()
 	g.outer = newStore(g)

@@ -18,6 +18,7 @@ const (
 	ComponentStore    Component = "store"    // the session store
 	ComponentRegistry Component = "registry" // the index of sessions
 	ComponentAudit    Component = "audit"    // the trail
+	ComponentStorage  Component = "storage"  // what the registry keeps its records in may lose them, see [Inspector]
 	ComponentConfig   Component = "config"   // the session manager, changed after New
 	ComponentMount    Component = "mount"    // a middleware is mounted where it cannot work
 	ComponentPolicy   Component = "policy"   // Config.Policy gave an answer that makes no sense
@@ -113,7 +114,7 @@ func (g *Guard) Health() Health {
 	g.health.mu.RLock()
 	defer g.health.mu.RUnlock()
 	h := Health{OK: len(g.health.problems) == 0}
-	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, componentSink, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook, ComponentRemember} {
+	for _, c := range []Component{ComponentStore, ComponentRegistry, ComponentAudit, componentSink, ComponentStorage, ComponentConfig, ComponentMount, ComponentPolicy, ComponentHook, ComponentRemember} {
 		p, ok := g.health.problems[c]
 		if !ok {
 			continue

@@ -21,6 +21,7 @@ func (g *Guard) Sweep(ctx context.Context) (int, error) {
 		return 0, ErrNoGuard
 	}
 	n, err := g.attendDue(ctx)
+	g.inspect(ctx)
 	return n, errors.Join(err, g.trail.flush(ctx))
 }
 
@@ -39,6 +40,7 @@ func (g *Guard) sweepEvery(ctx context.Context, every time.Duration) {
 		}
 		_, _ = g.attendDue(ctx) // health knows; the next round tries again
 		g.probe(ctx)
+		g.inspect(ctx)
 	}
 }
 

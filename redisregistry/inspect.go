@@ -6,29 +6,32 @@ import (
 	"strings"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/scsguard/scsguard"
 )
 
-// Inspect finds fault with the settings of Redis. fault says what has to be changed,
-// and err that it could not be asked. A Redis that evicts keys would forget who is
-// logged in, and before when logins are refused.
-func (r *Registry) Inspect(ctx context.Context) (fault, err error) {
-	if err := r.usable(); err != nil {
-		return err, nil
+// Inspect finds fault with the prefix, and with a Redis that evicts keys when its
+// memory is full: it would forget who is logged in, and before when logins are refused.
+func (r *Registry) Inspect(ctx context.Context) (faults []scsguard.FieldError, err error) {
+	if r.wrong != "" {
+		return []scsguard.FieldError{{Field: "Registry: redisregistry.Prefix", Value: fmt.Sprintf("%q", r.prefix), Problem: "it " + r.wrong, Cure: "choose another one"}}, nil
+	}
+	if r.evictionAllowed {
+		return nil, nil
 	}
 	err = r.reading(ctx, func(l *link) error {
 		info, err := redis.String(l.do("INFO", "memory"))
-		if err != nil {
-			return err
+		if err == nil {
+			faults = evicts(info)
 		}
-		fault = evicts(info)
-		return nil
+		return err
 	})
-	return fault, err
+	return faults, err
 }
 
 // evicts judges what INFO says. Every key here has a time to live, so that the
 // volatile policies take them as well.
-func evicts(info string) error {
+func evicts(info string) []scsguard.FieldError {
 	settings := make(map[string]string)
 	for line := range strings.Lines(info) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
@@ -39,7 +42,9 @@ func evicts(info string) error {
 	if policy == "noeviction" || policy == "" || settings["maxmemory"] == "0" {
 		return nil
 	}
-	return fmt.Errorf("scsguard: Redis evicts keys when its memory is full (maxmemory-policy is %s), "+
-		"so sessions would end without a trace and logins that were refused would be let in; "+
-		"set maxmemory-policy to noeviction, and give what may be evicted a Redis of its own", policy)
+	return []scsguard.FieldError{{
+		Field: "Registry: maxmemory-policy of Redis", Value: policy,
+		Problem: "when its memory is full, sessions would end without a trace and logins that were refused would be let in",
+		Cure:    "set it to noeviction and give what may be evicted a Redis of its own, or say in redisregistry.AllowEviction why that is acceptable",
+	}}
 }

@@ -16,18 +16,23 @@ import (
 type Registry struct {
 	*server
 	keyspace
-	wrong string // why it cannot work
+	wrong           string // why it cannot work
+	evictionAllowed bool
 }
 
 var (
-	_ scsguard.Registry = (*Registry)(nil)
-	_ scsguard.Watcher  = (*Registry)(nil)
+	_ scsguard.Inspector = (*Registry)(nil)
+	_ scsguard.Registry  = (*Registry)(nil)
+	_ scsguard.Watcher   = (*Registry)(nil)
 )
 
 // An Option changes how a [Registry] or a [Store] works.
 type Option func(*options)
 
-type options struct{ prefix string }
+type options struct {
+	prefix          string
+	evictionAllowed bool
+}
 
 // Prefix sets what the keys of the session data begin with. The default is
 // "scs:session:", that of scs/redisstore. Registry and store need the same one, and
@@ -35,6 +40,13 @@ type options struct{ prefix string }
 // begin like the keys of the registry, "scsguard"; otherwise every call fails, and
 // scsguard.New does.
 func Prefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
+
+// AllowEviction accepts a Redis that evicts keys when its memory is full, and says why:
+// because its memory never is full, or because sessions may be lost here. It has no
+// meaning for a [Store].
+func AllowEviction(why string) Option {
+	return func(o *options) { o.evictionAllowed = why != "" }
+}
 
 func collect(opts []Option) options {
 	o := options{prefix: defaultPrefix}
@@ -48,17 +60,20 @@ func collect(opts []Option) options {
 // yet.
 func New(pool Pool, opts ...Option) *Registry {
 	o := collect(opts)
-	return &Registry{server: &server{pool: pool}, keyspace: newKeyspace(o.prefix, ""), wrong: prefixProblem(o.prefix)}
+	return &Registry{server: &server{pool: pool}, keyspace: newKeyspace(o.prefix, ""), wrong: prefixProblem(o.prefix),
+		evictionAllowed: o.evictionAllowed}
 }
 
 // Namespace returns the part of the registry with that name.
 func (r *Registry) Namespace(name string) scsguard.Registry {
-	return &Registry{server: r.server, keyspace: newKeyspace(r.prefix, name), wrong: r.wrong}
+	part := *r
+	part.keyspace = newKeyspace(r.prefix, name)
+	return &part
 }
 
 func (r *Registry) usable() error {
 	if r.wrong != "" {
-		return errors.New("scsguard: redisregistry.Prefix " + r.wrong + "; choose another one")
+		return errors.New("scsguard: redisregistry.Prefix: it " + r.wrong + "; choose another one")
 	}
 	return nil
 }
