@@ -19,7 +19,7 @@ func (r *Registry) Inspect(ctx context.Context) (faults []scsguard.FieldError, e
 	if r.evictionAllowed {
 		return nil, nil
 	}
-	err = r.reading(ctx, func(l *link) error {
+	err = r.with(ctx, func(l *link) error {
 		info, err := redis.String(l.do("INFO", "memory"))
 		if err == nil {
 			faults = evicts(info)

@@ -34,6 +34,8 @@ type link struct {
 	conn redis.Conn
 	off  offset
 	now  time.Time // Redis's, as of its last answer that said so
+	// answered says that Redis has answered something.
+	answered bool
 }
 
 // connect gets a connection. A pool may dial without a look at the context, so it is
@@ -75,24 +77,15 @@ func (s *server) connect(ctx context.Context) (*link, error) {
 
 func (l *link) close() { _ = l.conn.Close() } // what it could report was reported by the calls
 
-// with runs f with a connection.
-func (s *server) with(ctx context.Context, f func(*link) error) error {
-	l, err := s.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.close()
-	return f(l)
-}
-
 // staleConnections is how many connections in a row may turn out to be of a server
 // that is gone. Each that does leaves the pool.
-const staleConnections = 64
+const staleConnections = 1000
 
-// reading runs f, which changes nothing, and again with another connection if the one
-// it had was closed by the other side: after a restart of Redis a pool is full of those,
-// and each would cost a visitor an error.
-func (s *server) reading(ctx context.Context, f func(*link) error) error {
+// with runs f with a connection, and with another one if the first thing that f asked
+// found it closed by the other side: after a restart of Redis a pool is full of those,
+// and each would cost a visitor an error. What f asks first changes nothing, or may be
+// done twice.
+func (s *server) with(ctx context.Context, f func(*link) error) error {
 	var err error
 	for range staleConnections {
 		var l *link
@@ -101,7 +94,7 @@ func (s *server) reading(ctx context.Context, f func(*link) error) error {
 		}
 		err = f(l)
 		l.close()
-		if !isStale(err) || ctx.Err() != nil {
+		if err == nil || l.answered || ctx.Err() != nil || !isStale(err) {
 			return err
 		}
 	}
@@ -120,13 +113,18 @@ func isStale(err error) bool {
 
 // do runs one command.
 func (l *link) do(command string, args ...any) (any, error) {
-	if c, ok := l.conn.(redis.ConnWithContext); ok {
-		return c.DoContext(l.ctx, command, args...)
-	}
 	if err := l.ctx.Err(); err != nil {
 		return nil, err
 	}
-	return l.conn.Do(command, args...)
+	var v any
+	var err error
+	if c, ok := l.conn.(redis.ConnWithContext); ok {
+		v, err = c.DoContext(l.ctx, command, args...)
+	} else {
+		v, err = l.conn.Do(command, args...)
+	}
+	l.answered = l.answered || err == nil
+	return v, err
 }
 
 // timed is do for what answers with Redis's time as its last two elements, as
@@ -158,23 +156,23 @@ var errAnswer = errors.New("scsguard: Redis answers something else than the scri
 
 // A script is Lua that Redis keeps under its hash.
 type script struct {
-	name string
-	lua  *redis.Script
+	name, source string
+	hash         string
 }
 
 func newScript(name string, parts ...string) script {
-	return script{name, redis.NewScript(1, strings.Join(parts, "\n"))}
+	source := strings.Join(parts, "\n")
+	return script{name, source, redis.NewScript(1, source).Hash()}
 }
 
 // run runs a script on one key.
 func (l *link) run(s script, key string, args ...any) (any, error) {
-	all := append([]any{key}, args...)
-	var v any
-	var err error
-	if c, ok := l.conn.(redis.ConnWithContext); ok {
-		v, err = s.lua.DoContext(l.ctx, c, all...)
-	} else if err = l.ctx.Err(); err == nil {
-		v, err = s.lua.Do(l.conn, all...)
+	all := append([]any{s.hash, 1, key}, args...)
+	v, err := l.do("EVALSHA", all...)
+	var refused redis.Error
+	if errors.As(err, &refused) && strings.HasPrefix(string(refused), "NOSCRIPT") {
+		all[0] = s.source
+		v, err = l.do("EVAL", all...)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("scsguard: %s: %w", s.name, err)

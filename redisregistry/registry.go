@@ -91,7 +91,7 @@ func (r *Registry) Get(ctx context.Context, key scsguard.Key) (rec scsguard.Reco
 	if err := r.usable(); err != nil {
 		return rec, err
 	}
-	err = r.reading(ctx, func(l *link) error {
+	err = r.with(ctx, func(l *link) error {
 		s, err := l.look(r.keyspace, key)
 		rec = l.visible(s)
 		return err
@@ -112,7 +112,7 @@ func (r *Registry) List(ctx context.Context, user string) (list []scsguard.Recor
 	if err := r.usable(); err != nil {
 		return nil, err
 	}
-	err = r.reading(ctx, func(l *link) error {
+	err = r.with(ctx, func(l *link) error {
 		list = nil
 		_, places, err := r.places(l, user)
 		if err != nil {

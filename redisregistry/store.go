@@ -44,6 +44,14 @@ func NewStore(pool Pool, opts ...Option) *Store {
 	return &Store{server: &server{pool: pool}, prefix: o.prefix, wrong: prefixProblem(o.prefix)}
 }
 
+// call runs f with a connection.
+func (s *Store) call(ctx context.Context, f func(*link) error) error {
+	if s.wrong != "" {
+		return errors.New("scsguard: redisregistry.Prefix: it " + s.wrong + "; choose another one")
+	}
+	return s.with(ctx, f)
+}
+
 // Find is FindCtx for callers without a context.
 func (s *Store) Find(token string) ([]byte, bool, error) {
 	return s.FindCtx(context.Background(), token)
@@ -62,7 +70,7 @@ func (s *Store) All() (map[string][]byte, error) { return s.AllCtx(context.Backg
 
 // FindCtx returns the data of a session.
 func (s *Store) FindCtx(ctx context.Context, token string) (b []byte, found bool, err error) {
-	err = s.reading(ctx, func(l *link) error {
+	err = s.call(ctx, func(l *link) error {
 		b, err = bytesOrNil(l.do("GET", s.prefix+token))
 		return err
 	})
@@ -80,7 +88,7 @@ func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry ti
 	if ttl == 0 {
 		return s.DeleteCtx(ctx, token)
 	}
-	return s.with(ctx, func(l *link) error {
+	return s.call(ctx, func(l *link) error {
 		_, err := l.do("SET", s.prefix+token, b, "PX", ttl)
 		return err
 	})
@@ -88,7 +96,7 @@ func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry ti
 
 // DeleteCtx deletes the data of a session.
 func (s *Store) DeleteCtx(ctx context.Context, token string) error {
-	return s.with(ctx, func(l *link) error {
+	return s.call(ctx, func(l *link) error {
 		_, err := l.do("DEL", s.prefix+token)
 		return err
 	})
@@ -98,7 +106,7 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 // that Redis serves others meanwhile.
 func (s *Store) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	all := make(map[string][]byte)
-	err := s.with(ctx, func(l *link) error {
+	err := s.call(ctx, func(l *link) error {
 		cursor := "0"
 		for {
 			reply, err := redis.Values(l.do("SCAN", cursor, "MATCH", escapeGlob(s.prefix)+"*", "COUNT", readBatch))
@@ -163,7 +171,7 @@ func (s *Store) FindRecordCtx(ctx context.Context, registry scsguard.Registry, k
 	if err := r.usable(); err != nil {
 		return rec, nil, false, true, err
 	}
-	err = r.reading(ctx, func(l *link) error {
+	err = r.with(ctx, func(l *link) error {
 		replies, err := l.pipeline(command{"GET", []any{s.prefix + string(key)}}, command{"GET", []any{r.record(key)}})
 		if err != nil {
 			return err
@@ -203,7 +211,7 @@ func (s *Store) SwapCtx(ctx context.Context, token string, old, new []byte, expi
 	if old == nil {
 		there = 0
 	}
-	err = s.with(ctx, func(l *link) error {
+	err = s.call(ctx, func(l *link) error {
 		reply, err := redis.Values(l.run(swapScript, s.prefix+token, there, old, new, timeToLive(expiry)))
 		if err != nil || len(reply) < 1 {
 			return errors.Join(err, shortAnswer(reply, 1))
