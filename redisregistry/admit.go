@@ -22,7 +22,7 @@ func (r *Registry) Admit(ctx context.Context, a scsguard.Admission) (out scsguar
 }
 
 func (r *Registry) admit(l *link, a scsguard.Admission) (scsguard.Admitted, error) {
-	last, places, err := r.places(l, a.Record.User)
+	last, places, err := r.places(l, a.Record.User, countedPlaces)
 	if err != nil {
 		return scsguard.Admitted{}, err
 	}

@@ -80,7 +80,7 @@ func (r *Registry) target(l *link, t scsguard.Target) (stored, bool, error) {
 		s, err := l.look(r.keyspace, t.Key)
 		return s, true, err
 	}
-	_, places, err := r.places(l, t.User)
+	_, places, err := r.places(l, t.User, allPlaces)
 	if err != nil {
 		return stored{}, false, err
 	}

@@ -180,6 +180,23 @@ func (l *link) run(s script, key string, args ...any) (any, error) {
 	return v, nil
 }
 
+// runAll runs a script on several keys. No run relies on another one.
+func (l *link) runAll(s script, keys []string, args ...any) ([]any, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	first, err := l.run(s, keys[0], args...) // Redis has the script from here on
+	if err != nil {
+		return nil, err
+	}
+	commands := make([]command, len(keys)-1)
+	for i, key := range keys[1:] {
+		commands[i] = command{"EVALSHA", append([]any{s.hash, 1, key}, args...)}
+	}
+	rest, err := l.pipeline(commands...)
+	return append([]any{first}, rest...), err
+}
+
 // ask runs a script that answers with a list and Redis's time.
 func (l *link) ask(s script, key string, args ...any) ([]any, error) {
 	return l.timed(func() ([]any, error) { return redis.Values(l.run(s, key, args...)) })

@@ -114,7 +114,7 @@ func (r *Registry) List(ctx context.Context, user string) (list []scsguard.Recor
 	}
 	err = r.with(ctx, func(l *link) error {
 		list = nil
-		_, places, err := r.places(l, user)
+		_, places, err := r.places(l, user, allPlaces)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package redisregistry
 
 import (
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -46,16 +48,9 @@ func (r *Registry) settle(l *link, own stored, seq uint64) (scsguard.Settled, er
 	if err != nil {
 		return out, err
 	}
-	var dead []string
-	for _, v := range list {
-		s, won, err := r.endPlace(l, v)
-		if err != nil {
-			return out, err
-		}
-		if won {
-			out.Ended = append(out.Ended, l.off.recordFromRedis(s.rec))
-		}
-		dead = append(dead, v.session)
+	dead, err := r.endVictims(l, list, &out)
+	if err != nil {
+		return out, err
 	}
 	if verdict == "full" {
 		s, won, err := r.end(l, own, func(stored) (scsguard.Ending, bool) {
@@ -89,20 +84,60 @@ func (r *Registry) settle(l *link, own stored, seq uint64) (scsguard.Settled, er
 	return out, r.settled(l, own, lease, dead)
 }
 
-// endPlace ends the session at a place, wherever it is by now.
-func (r *Registry) endPlace(l *link, v victim) (stored, bool, error) {
-	s, err := l.look(r.keyspace, v.key)
-	if err != nil || !s.there() || s.rec.Session != v.session {
-		return s, false, err
+// victimBatch is how many victims are looked at together.
+const victimBatch = 16
+
+// endVictims ends those who are not dead yet, wherever they are by now. A hundred
+// logins at once have all the same victims: so each begins with others, looks before it
+// ends, and finds that most are dead.
+func (r *Registry) endVictims(l *link, list []victim, out *scsguard.Settled) (dead []string, err error) {
+	ended := make(map[string]scsguard.Record)
+	start := 0
+	if len(list) > 0 {
+		start = rand.IntN(len(list))
 	}
-	s, won, err := r.endRecord(l, s, func(stored) (scsguard.Ending, bool) {
-		v.ending.At = l.now
-		return v.ending, true
-	})
-	if won && err == nil {
-		err = r.leaveExternal(l, s.rec)
+	for turn := slices.Concat(list[start:], list[:start]); len(turn) > 0; {
+		batch := turn[:min(len(turn), victimBatch)]
+		turn = turn[len(batch):]
+		if err := r.endBatch(l, batch, ended); err != nil {
+			return nil, err
+		}
 	}
-	return s, won, err
+	for _, v := range list {
+		dead = append(dead, v.session)
+		if rec, ok := ended[v.session]; ok {
+			out.Ended = append(out.Ended, rec)
+		}
+	}
+	return dead, nil
+}
+
+func (r *Registry) endBatch(l *link, batch []victim, ended map[string]scsguard.Record) error {
+	places := make([]place, len(batch))
+	for i, v := range batch {
+		places[i] = v.place
+	}
+	held, err := r.holders(l, places)
+	if err != nil {
+		return err
+	}
+	for i, v := range batch {
+		if !held[i].there() || held[i].rec.Session != v.session || held[i].rec.State == scsguard.StateEnded {
+			continue
+		}
+		s, won, err := r.endRecord(l, held[i], func(stored) (scsguard.Ending, bool) {
+			v.ending.At = l.now
+			return v.ending, true
+		})
+		if won && err == nil {
+			ended[v.session] = l.off.recordFromRedis(s.rec)
+			err = r.leaveExternal(l, s.rec)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settled says in the other slots that a login lives. If the process dies before, the
@@ -128,34 +163,44 @@ func (r *Registry) settled(l *link, own stored, lease time.Time, dead []string) 
 	return r.warn(l, own.rec, others)
 }
 
-// warn tells the user's other sessions of a login.
+// warn tells the user's other sessions of a login. It is all that a login does to
+// sessions that stay, and a hundred logins at once do it to each other.
 func (r *Registry) warn(l *link, rec scsguard.Record, others []place) error {
-	held, err := r.holders(l, others)
+	w, err := encodeWarning(scsguard.Warning{Time: rec.Created, Session: rec.Session, IP: rec.IP, UserAgent: rec.UserAgent})
 	if err != nil {
 		return err
 	}
-	w := scsguard.Warning{Time: rec.Created, Session: rec.Session, IP: rec.IP, UserAgent: rec.UserAgent}
-	for _, s := range held {
-		for {
-			now, _, err := l.change(r.keyspace, s, func(s *stored) (bool, error) {
-				switch s.rec.State {
-				case scsguard.StateReserved, scsguard.StateLive, scsguard.StateDetached:
-				default:
-					return false, nil
-				}
-				s.rec.Warn(w)
-				return s.there() && s.rec.User == rec.User, nil
-			})
+	keys := make([]string, len(others))
+	for i, p := range others {
+		keys[i] = r.record(p.key)
+	}
+	told, err := l.runAll(warnScript, keys, toldOfLogins, w, scsguard.MaxWarnings)
+	if err != nil {
+		return err
+	}
+	for i, p := range others {
+		if ok, err := redis.Int(told[i], nil); err != nil || ok == 1 {
 			if err != nil {
 				return err
 			}
-			if now.rec.State != scsguard.StateMoved {
-				break
-			}
-			if s, err = l.present(r.keyspace, now); err != nil || s.key == now.key {
-				return err
-			}
+			continue
+		}
+		s, err := l.look(r.keyspace, p.key)
+		if err != nil {
+			return err
+		}
+		if s.rec.State != scsguard.StateMoved {
+			continue // it has ended
+		}
+		if s, err = l.present(r.keyspace, s); err != nil {
+			return err
+		}
+		if _, err := l.run(warnScript, r.record(s.key), toldOfLogins, w, scsguard.MaxWarnings); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// toldOfLogins are the states of sessions that are alive or may be.
+var toldOfLogins = []byte{byte(scsguard.StateReserved), byte(scsguard.StateLive), byte(scsguard.StateDetached)}

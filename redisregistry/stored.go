@@ -47,24 +47,38 @@ func (s stored) ttl(now time.Time) time.Duration {
 	return max(told, rest(s.rec.Absolute, now)+min(s.retention, century))
 }
 
-// The value: keep and retention in milliseconds, then parent and Record.Extra
+// The value: the state in one byte and the length of the body in four, for lua/warn.lua,
+// which appends to what follows the body, the warnings, each behind two bytes of
+// length. The body: keep and retention in milliseconds, then parent and Record.Extra
 // behind their lengths, then the record without its Key, which the Redis key says.
 func (s stored) encode() ([]byte, error) {
 	rec := s.rec
-	rec.Key, rec.Extra = "", s.later
+	rec.Key, rec.Extra, rec.Warnings = "", s.later, nil
 	b, err := rec.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
-	v := make([]byte, 0, len(b)+len(s.parent)+len(s.rec.Extra)+24)
+	v := make([]byte, headLen, headLen+len(b)+len(s.parent)+len(s.rec.Extra)+24)
 	v = binary.AppendUvarint(v, uint64(max(s.keep, 0)/time.Millisecond))
 	v = binary.AppendUvarint(v, uint64(max(s.retention, 0)/time.Millisecond))
 	v = binary.AppendUvarint(v, uint64(len(s.parent)))
 	v = append(v, s.parent...)
 	v = binary.AppendUvarint(v, uint64(len(s.rec.Extra)))
 	v = append(v, s.rec.Extra...)
-	return append(v, b...), nil
+	v = append(v, b...)
+	v[0] = byte(rec.State)
+	binary.BigEndian.PutUint32(v[1:], uint32(len(v)-headLen))
+	for _, w := range s.rec.Warnings {
+		item, err := encodeWarning(w)
+		if err != nil {
+			return nil, err
+		}
+		v = append(binary.BigEndian.AppendUint16(v, uint16(len(item))), item...)
+	}
+	return v, nil
 }
+
+const headLen = 5
 
 var errMalformed = errors.New("scsguard: a record in Redis cannot be read")
 
@@ -83,6 +97,33 @@ func decode(key scsguard.Key, raw []byte) stored {
 }
 
 func (s *stored) parse(b []byte) error {
+	if len(b) < headLen || uint64(binary.BigEndian.Uint32(b[1:])) > uint64(len(b)-headLen) {
+		return errMalformed
+	}
+	state, body := scsguard.State(b[0]), b[headLen:]
+	size := binary.BigEndian.Uint32(b[1:])
+	if err := s.parseBody(body[:size]); err != nil {
+		return err
+	}
+	if s.rec.State != state {
+		return errMalformed
+	}
+	for rest := body[size:]; len(rest) > 0; {
+		if len(rest) < 2 || int(binary.BigEndian.Uint16(rest)) > len(rest)-2 {
+			return errMalformed
+		}
+		size := int(binary.BigEndian.Uint16(rest))
+		w, err := decodeWarning(rest[2 : 2+size])
+		if err != nil {
+			return err
+		}
+		s.rec.Warn(w)
+		rest = rest[2+size:]
+	}
+	return nil
+}
+
+func (s *stored) parseBody(b []byte) error {
 	var numbers [2]uint64
 	for i := range numbers {
 		v, n := binary.Uvarint(b)
@@ -114,8 +155,22 @@ func (s *stored) parse(b []byte) error {
 
 const maxDuration = time.Duration(1<<63 - 1)
 
-// An ending and a last login travel through the index of a user as records that
-// have nothing else.
+// An ending, a warning and a last login travel as records that have nothing else.
+
+func encodeWarning(w scsguard.Warning) ([]byte, error) {
+	return scsguard.Record{Warnings: []scsguard.Warning{w}}.MarshalBinary()
+}
+
+func decodeWarning(b []byte) (scsguard.Warning, error) {
+	var rec scsguard.Record
+	if err := rec.UnmarshalBinary(b); err != nil {
+		return scsguard.Warning{}, err
+	}
+	if len(rec.Warnings) != 1 {
+		return scsguard.Warning{}, errMalformed
+	}
+	return rec.Warnings[0], nil
+}
 
 func encodeEnding(e scsguard.Ending) ([]byte, error) {
 	return scsguard.Record{Ending: e}.MarshalBinary()

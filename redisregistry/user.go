@@ -38,6 +38,9 @@ var revokeLua string
 //go:embed lua/rekey.lua
 var rekeyLua string
 
+//go:embed lua/warn.lua
+var warnLua string
+
 //go:embed lua/external.lua
 var externalLua string
 
@@ -50,7 +53,8 @@ var (
 	heldScript     = newScript("held", userLua, heldLua)
 	releaseScript  = newScript("release", userLua, releaseLua)
 	revokeScript   = newScript("revoke", userLua, revokeLua)
-	rekeyScript    = newScript("rekey", userLua, rekeyLua)
+	rekeyScript    = newScript("rekey", rekeyLua)
+	warnScript     = newScript("warn", warnLua)
 	externalScript = newScript("external", externalLua)
 )
 
@@ -72,9 +76,15 @@ func parsePlaces(reply []any) ([]place, error) {
 	return list, nil
 }
 
+// Which places of a user are asked for.
+const (
+	allPlaces     = "all"
+	countedPlaces = "counted" // those who do not make room for a login already
+)
+
 // places returns who holds a place, in the order of admission, and the last login.
-func (r *Registry) places(l *link, user string) (scsguard.LastLogin, []place, error) {
-	reply, err := l.ask(placesScript, r.user(user))
+func (r *Registry) places(l *link, user, which string) (scsguard.LastLogin, []place, error) {
+	reply, err := l.ask(placesScript, r.user(user), which)
 	if err != nil {
 		return scsguard.LastLogin{}, nil, err
 	}

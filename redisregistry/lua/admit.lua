@@ -8,6 +8,9 @@
 -- ARGV[11...] sessions that are known to be dead
 --
 -- Answers: why not, or ''; who stays, as session and key.
+if #ARGV > 10 then
+  readMarked()
+end
 for i = 11, #ARGV do
   vacate(ARGV[i])
 end

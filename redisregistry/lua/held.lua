@@ -4,6 +4,7 @@
 -- ARGV[4...] sessions that are dead
 --
 -- Answers: the others, as session and key.
+readMarked()
 for i = 4, #ARGV do
   vacate(ARGV[i])
 end

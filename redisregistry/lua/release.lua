@@ -1,6 +1,7 @@
 -- Drops the places of sessions that are dead.
 --
 -- ARGV[1...] the sessions
+readMarked()
 for _, session in ipairs(ARGV) do
   vacate(session)
 end

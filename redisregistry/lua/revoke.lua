@@ -4,6 +4,7 @@
 --
 -- Answers: the moment before which logins were refused until now, or ''; session and
 -- key of each place.
+readMarked()
 local list = {meta['#nb'] or ''}
 local moment = tonumber(ARGV[2]) or now
 if moment > (tonumber(meta['#nb']) or 0) then

@@ -7,6 +7,7 @@
 -- Answers: 'gone', 'live' or 'full'; then of each victim, oldest first: session, key,
 -- reason, ending, detail.
 local session = ARGV[1]
+readMarked()
 local self = places[session]
 if not self then
   return answer({'gone'})

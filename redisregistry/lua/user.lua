@@ -2,7 +2,8 @@
 --
 -- KEYS[1] is a hash. The field '#nb' is the moment before which logins are refused,
 -- '#seq' the last order of admission, '#last' the last login and '#lt' its time;
--- 'p' .. session is a place: whoever is alive has one. Times are in microseconds.
+-- 'p' .. session is a place, 'v' .. session one of somebody who has to go: whoever is
+-- alive has one of them. Times are in microseconds.
 
 -- The fields of a place. Texts are '' if there is nothing to say.
 local SEQ, STATE, KEY, MAX, MODE, FROM, REPLACES, CHOSEN, BY = 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -13,18 +14,38 @@ local REASON, MARKER, ENDING, DETAIL = 10, 11, 12, 13
 local RESERVED, SETTLING, HELD = 'r', 's', 'h'
 
 local places, sorted, changed, meta = {}, {}, {}, {}
+local marked, markedBy = {}, {} -- those who have to go, not read yet; sessions by MARKER
 
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  if string.sub(all[i], 1, 1) == 'p' then
-    local session = string.sub(all[i], 2)
+  local kind, session = string.sub(all[i], 1, 1), string.sub(all[i], 2)
+  if kind == 'p' then
     places[session] = cmsgpack.unpack(all[i + 1])
     sorted[#sorted + 1] = session
+  elseif kind == 'v' then
+    marked[#marked + 1] = {session, all[i + 1]}
   else
     meta[all[i]] = all[i + 1]
   end
 end
-table.sort(sorted, function(a, b) return places[a][SEQ] < places[b][SEQ] end)
+
+local function earlier(a, b) return places[a][SEQ] < places[b][SEQ] end
+table.sort(sorted, earlier)
+
+-- readMarked adds those who have to go. After a hundred logins at once there are many,
+-- and few scripts need them.
+local function readMarked()
+  for _, m in ipairs(marked) do
+    local session = m[1]
+    local p = cmsgpack.unpack(m[2])
+    places[session] = p
+    sorted[#sorted + 1] = session
+    markedBy[p[MARKER]] = markedBy[p[MARKER]] or {}
+    table.insert(markedBy[p[MARKER]], session)
+  end
+  marked = {}
+  table.sort(sorted, earlier)
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -43,18 +64,21 @@ local function mark(session, reason, marker, ending, detail)
   local p = places[session]
   p[REASON], p[MARKER], p[ENDING], p[DETAIL] = reason, marker, ending, detail
   changed[session] = true
+  markedBy[marker] = markedBy[marker] or {}
+  table.insert(markedBy[marker], session)
 end
 
 -- vacate drops a place. Those whom its login has marked may stay; but if it is marked
--- itself, whoever marked it counts on their places.
+-- itself, whoever marked it counts on their places. It needs readMarked.
 local function vacate(session)
   local gone = places[session]
   if not gone then
     return
   end
   places[session], changed[session] = nil, true
-  for other, p in pairs(places) do
-    if p[MARKER] == session then
+  for _, other in ipairs(markedBy[session] or {}) do
+    local p = places[other]
+    if p and p[MARKER] == session then
       if gone[REASON] ~= '' then
         mark(other, 'evicted', gone[MARKER], p[ENDING], gone[MARKER])
       else
@@ -77,9 +101,14 @@ end
 -- save writes what was changed.
 local function save()
   for session in pairs(changed) do
-    if places[session] then
-      redis.call('HSET', KEYS[1], 'p' .. session, cmsgpack.pack(places[session]))
+    local p = places[session]
+    if not p then
+      redis.call('HDEL', KEYS[1], 'p' .. session, 'v' .. session)
+    elseif p[REASON] == '' then
+      redis.call('HSET', KEYS[1], 'p' .. session, cmsgpack.pack(p))
+      redis.call('HDEL', KEYS[1], 'v' .. session)
     else
+      redis.call('HSET', KEYS[1], 'v' .. session, cmsgpack.pack(p))
       redis.call('HDEL', KEYS[1], 'p' .. session)
     end
   end
