@@ -44,7 +44,7 @@ func TestTheRootPackageCompilesLittle(t *testing.T) {
 }
 
 // Packages whose purpose is to be called from tests.
-var mayImportTesting = map[string]bool{"registrytest": true, "storetest": true, "sinktest": true, "guardtest": true, "remembertest": true}
+var mayImportTesting = map[string]bool{"registrytest": true, "storetest": true, "sinktest": true, "guardtest": true, "remembertest": true, "internal/redistest": true}
 
 func TestTheSourceKeepsToTheRules(t *testing.T) {
 	comments := make(map[string]string) // package directory: file with its comment

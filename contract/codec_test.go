@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/gomodule/redigo/redis"
 )
 
 var codecs = map[string]scs.Codec{"gob": scs.GobCodec{}, "JSON": jsonCodec{}}
@@ -63,9 +62,3 @@ func (s sealed) Decode(b []byte) (time.Time, map[string]any, error) {
 }
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
-
-func redisInfo(pool *redis.Pool) (string, error) {
-	conn := pool.Get()
-	defer conn.Close()
-	return redis.String(conn.Do("INFO", "server"))
-}

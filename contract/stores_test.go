@@ -1,16 +1,10 @@
 package contract
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/alexedwards/scs/boltstore"
 	"github.com/alexedwards/scs/redisstore"
@@ -19,6 +13,8 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/scsguard/scsguard/internal/redistest"
 )
 
 // store is a kind of session store.
@@ -95,7 +91,7 @@ func (s copying) All() (map[string][]byte, error) {
 func inRedis() *store {
 	s := &store{name: "redisstore", durable: true, ownClock: true}
 	var pool *redis.Pool
-	s.start = func(t *testing.T) { pool = startRedis(t) }
+	s.start = func(t *testing.T) { pool = redistest.Start(t).Pool() }
 	s.open = func(*testing.T) scs.Store {
 		return redisstore.NewWithPrefix(pool, fmt.Sprintf("test:%d:", prefixes.Add(1)))
 	}
@@ -103,76 +99,3 @@ func inRedis() *store {
 }
 
 var prefixes atomic.Int64
-
-// startRedis starts a Redis server that the test owns, and stops it after it.
-func startRedis(t *testing.T) *redis.Pool {
-	t.Helper()
-	bin, err := exec.LookPath("redis-server")
-	if err != nil {
-		const missing = "redis-server is not installed, so no promise is checked over Redis. Debian and Ubuntu: sudo apt-get install redis-server"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	for range 5 { // another program may take the port before the server does
-		port := freePort(t)
-		server := exec.Command(bin, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-		require.NoError(t, server.Start())
-		stopped := make(chan struct{})
-		go func() {
-			defer close(stopped)
-			_ = server.Wait()
-		}()
-		stop := func() {
-			_ = server.Process.Kill()
-			<-stopped
-		}
-		pool := &redis.Pool{MaxIdle: 8, Dial: func() (redis.Conn, error) {
-			return redis.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), redis.DialConnectTimeout(time.Second))
-		}}
-		if err := ready(pool, server.Process.Pid, stopped); err != nil {
-			_ = pool.Close()
-			stop()
-			t.Logf("port %d: %v", port, err)
-			continue
-		}
-		t.Cleanup(func() {
-			_ = pool.Close()
-			stop()
-		})
-		return pool
-	}
-	t.Fatal("redis-server does not come up")
-	return nil
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-// ready waits until the server answers, and makes sure that it is the one that
-// was started.
-func ready(pool *redis.Pool, pid int, stopped <-chan struct{}) error {
-	err := errors.New("it never answered")
-	for range 500 {
-		select {
-		case <-stopped:
-			return errors.New("it stopped at once")
-		case <-time.After(10 * time.Millisecond):
-		}
-		var info string
-		if info, err = redisInfo(pool); err != nil {
-			continue
-		}
-		if !contains(info, fmt.Sprintf("process_id:%d", pid)) {
-			return errors.New("it is somebody else's")
-		}
-		return nil
-	}
-	return err
-}

@@ -5,7 +5,10 @@ go 1.25.0
 // The library itself comes from the workspace: the examples show it as it is in
 // this tree.
 
-require github.com/alexedwards/scs/v2 v2.9.0
+require (
+	github.com/alexedwards/scs/v2 v2.9.0
+	github.com/gomodule/redigo v1.9.2
+)
 
 // For tests.
 require (

@@ -15,7 +15,7 @@ import (
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/guardtest"
 	"github.com/scsguard/scsguard/redisregistry"
-	"github.com/scsguard/scsguard/redisregistry/internal/redistest"
+	"github.com/scsguard/scsguard/internal/redistest"
 )
 
 // app is a small guarded application with everything in Redis. Several with the same

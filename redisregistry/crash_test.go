@@ -16,7 +16,7 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/redisregistry"
-	"github.com/scsguard/scsguard/redisregistry/internal/redistest"
+	"github.com/scsguard/scsguard/internal/redistest"
 )
 
 // A mortal pool is that of a process which dies at its nth command: before Redis

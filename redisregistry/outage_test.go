@@ -17,7 +17,7 @@ import (
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/guardtest"
 	"github.com/scsguard/scsguard/redisregistry"
-	"github.com/scsguard/scsguard/redisregistry/internal/redistest"
+	"github.com/scsguard/scsguard/internal/redistest"
 )
 
 const callTimeout = 500 * time.Millisecond

@@ -25,7 +25,7 @@ import (
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/guardtest"
 	"github.com/scsguard/scsguard/redisregistry"
-	"github.com/scsguard/scsguard/redisregistry/internal/redistest"
+	"github.com/scsguard/scsguard/internal/redistest"
 )
 
 // Several server processes on one Redis: this test program itself, started again.

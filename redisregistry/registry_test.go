@@ -11,7 +11,7 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/redisregistry"
-	"github.com/scsguard/scsguard/redisregistry/internal/redistest"
+	"github.com/scsguard/scsguard/internal/redistest"
 	"github.com/scsguard/scsguard/registrytest"
 	"github.com/scsguard/scsguard/storetest"
 )

@@ -31,6 +31,8 @@ type options struct {
 	limit    scsguard.Limit
 	trail    string
 	anchor   string
+	redis    string // empty: sessions are in memory
+	key      string
 	hashing  int // iterations of the password hash; no flag, tests make it cheap
 }
 
@@ -44,6 +46,8 @@ func main() {
 	flag.TextVar(&o.limit.OnExceed, "on-limit", scsguard.Warn, "what happens to a login beyond -max-sessions, a `word`: warn, deny or evict")
 	flag.StringVar(&o.trail, "trail", "./data/trail", "`directory` of the sealed trail, or - for lines on standard output that nothing seals")
 	flag.StringVar(&o.anchor, "anchor", "./data/anchor", "`directory` that remembers how long the trail was; keep it where the server cannot change what is there")
+	flag.StringVar(&o.redis, "redis", "", "keep sessions in the Redis at this `address`, host:port or redis://..., and share them with other servers")
+	flag.StringVar(&o.key, "key", "./data/key", "`file` with the secret that servers on one Redis share; made if it is missing")
 	flag.Parse()
 
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))

@@ -31,15 +31,21 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 	sessions.Lifetime = max(sessions.Lifetime, o.timeouts.Absolute)
 	sessions.ErrorFunc = a.fail
 
-	var err error
-	a.guard, err = scsguard.New(sessions, scsguard.Config{
+	cfg := scsguard.Config{
 		Timeouts:       o.timeouts,
 		Limit:          o.limit,
 		Audit:          trail,
 		Remember:       scsguard.Remember{Store: scsguard.NewMemoryRememberStore(), Role: a.users.remembered},
 		OnReject:       a.reject,
 		OnAuditFailure: func(err error) { log.Error("the trail cannot be written", "err", err) },
-	})
+	}
+	if o.redis != "" {
+		if err := shareSessions(sessions, &cfg, o); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	a.guard, err = scsguard.New(sessions, cfg)
 	return a, err
 }
 
