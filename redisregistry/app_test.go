@@ -14,8 +14,8 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/guardtest"
-	"github.com/scsguard/scsguard/redisregistry"
 	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
 )
 
 // app is a small guarded application with everything in Redis. Several with the same

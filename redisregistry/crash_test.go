@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
-	"github.com/scsguard/scsguard/redisregistry"
 	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
 )
 
 // A mortal pool is that of a process which dies at its nth command: before Redis
@@ -55,6 +55,10 @@ func (c *mortalConn) DoContext(ctx context.Context, command string, args ...any)
 		return nil, errDead
 	}
 	return reply, err
+}
+
+func (c *mortalConn) Do(command string, args ...any) (any, error) {
+	return c.DoContext(context.Background(), command, args...)
 }
 
 func (c *mortalConn) ReceiveContext(ctx context.Context) (any, error) {

@@ -44,6 +44,10 @@ func (s *server) connect(ctx context.Context) (*link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if p, ok := s.pool.(*redis.Pool); ok && p.DialContext != nil && p.TestOnBorrow == nil {
+		conn, err := p.GetContext(ctx)
+		return s.connected(ctx, conn, err)
+	}
 	type result struct {
 		conn redis.Conn
 		err  error
@@ -55,16 +59,7 @@ func (s *server) connect(ctx context.Context) (*link, error) {
 	}()
 	select {
 	case r := <-got:
-		if r.err == nil {
-			r.err = r.conn.Err()
-		}
-		if r.err != nil {
-			if r.conn != nil {
-				_ = r.conn.Close()
-			}
-			return nil, fmt.Errorf("scsguard: no connection to Redis: %w", r.err)
-		}
-		return &link{server: s, ctx: ctx, conn: r.conn}, nil
+		return s.connected(ctx, r.conn, r.err)
 	case <-ctx.Done():
 		go func() {
 			if r := <-got; r.conn != nil {
@@ -73,6 +68,19 @@ func (s *server) connect(ctx context.Context) (*link, error) {
 		}()
 		return nil, fmt.Errorf("scsguard: no connection to Redis: %w", ctx.Err())
 	}
+}
+
+func (s *server) connected(ctx context.Context, conn redis.Conn, err error) (*link, error) {
+	if err == nil {
+		err = conn.Err()
+	}
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, fmt.Errorf("scsguard: no connection to Redis: %w", err)
+	}
+	return &link{server: s, ctx: ctx, conn: conn}, nil
 }
 
 func (l *link) close() { _ = l.conn.Close() } // what it could report was reported by the calls
@@ -116,15 +124,28 @@ func (l *link) do(command string, args ...any) (any, error) {
 	if err := l.ctx.Err(); err != nil {
 		return nil, err
 	}
-	var v any
-	var err error
-	if c, ok := l.conn.(redis.ConnWithContext); ok {
-		v, err = c.DoContext(l.ctx, command, args...)
-	} else {
-		v, err = l.conn.Do(command, args...)
-	}
+	v, err := l.send(command, args...)
 	l.answered = l.answered || err == nil
 	return v, err
+}
+
+// send waits for the answer until the deadline of the context. A context that is
+// cancelled before is waited for as well if it has a deadline: to watch it would cost
+// every call a goroutine, and Redis has the command already.
+func (l *link) send(command string, args ...any) (any, error) {
+	if deadline, ok := l.ctx.Deadline(); ok {
+		if c, ok := l.conn.(redis.ConnWithTimeout); ok {
+			v, err := c.DoWithTimeout(max(time.Until(deadline), time.Microsecond), command, args...)
+			if err != nil && !time.Now().Before(deadline) {
+				err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+			}
+			return v, err
+		}
+	}
+	if c, ok := l.conn.(redis.ConnWithContext); ok && l.ctx.Done() != nil {
+		return c.DoContext(l.ctx, command, args...)
+	}
+	return l.conn.Do(command, args...)
 }
 
 // timed is do for what answers with Redis's time as its last two elements, as

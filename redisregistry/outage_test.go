@@ -16,8 +16,8 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/guardtest"
-	"github.com/scsguard/scsguard/redisregistry"
 	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
 )
 
 const callTimeout = 500 * time.Millisecond

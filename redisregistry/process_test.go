@@ -24,8 +24,8 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/guardtest"
-	"github.com/scsguard/scsguard/redisregistry"
 	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
 )
 
 // Several server processes on one Redis: this test program itself, started again.

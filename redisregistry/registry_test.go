@@ -10,8 +10,8 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/scsguard/scsguard"
-	"github.com/scsguard/scsguard/redisregistry"
 	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
 	"github.com/scsguard/scsguard/registrytest"
 	"github.com/scsguard/scsguard/storetest"
 )
