@@ -74,6 +74,7 @@ type world struct {
 	dying    *redisregistry.Registry
 	sessions []scsguard.Record // all that ever began, as they were told
 	told     map[string]int    // endings by session
+	doomed   int               // how many of them are to end, whatever happens
 }
 
 var ctx = context.Background()
@@ -248,6 +249,10 @@ func TestAProcessMayDieBetweenAnyTwoCommands(t *testing.T) {
 					require.NoError(t, err, w.name)
 					break
 				}
+				// From its second command on an EndAll has said what it is about to do.
+				if (strings.HasPrefix(verb, "an end of all") || strings.HasPrefix(verb, "an end of everyone")) && (n > 2 || n == 2 && served) {
+					w.doomed = 2
+				}
 				worlds = append(worlds, w)
 			}
 		}
@@ -275,6 +280,9 @@ func (w *world) check() {
 	alive := make(map[string]bool)
 	for _, rec := range live {
 		alive[rec.Session] = true
+	}
+	for _, rec := range w.sessions[:w.doomed] {
+		require.False(t, alive[rec.Session], "%s: a session lives that was to end", w.name)
 	}
 	for _, rec := range w.sessions {
 		now := rec
