@@ -26,6 +26,7 @@ type mortal struct {
 	n      int64
 	served bool // the last command is carried out
 	count  atomic.Int64
+	after  func(n int64) // is called after the nth command
 }
 
 var errDead = errors.New("the process is dead")
@@ -51,6 +52,9 @@ func (c *mortalConn) DoContext(ctx context.Context, command string, args ...any)
 		return nil, errDead
 	}
 	reply, err := redis.DoContext(c.Conn, ctx, command, args...)
+	if c.m.after != nil {
+		c.m.after(n)
+	}
 	if n == c.m.n {
 		return nil, errDead
 	}
@@ -321,4 +325,36 @@ func (w *world) check() {
 	for session, n := range w.told {
 		require.LessOrEqual(t, n, 1, "%s: the ending of %s is told %d times", w.name, session, n)
 	}
+}
+
+// Two of them wrote the same entry at almost the same time: one who wants it looked at
+// soon, and one who has seen that there is time.
+func TestALaterWishIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	pool := redistest.Start(t).Pool()
+	m := &mortal{pool: pool, n: 1 << 40}
+	prefix := emptyPrefix()
+	w := &world{t: t, healthy: redisregistry.New(pool, prefix), dying: redisregistry.New(m, prefix), told: make(map[string]int)}
+	rec := w.login(deny)
+	c := pool.Get()
+	defer c.Close()
+	parts, err := redis.Strings(c.Do("KEYS", "*{due:*"))
+	require.NoError(t, err)
+	require.Len(t, parts, 1)
+	members, err := redis.Strings(c.Do("ZRANGE", parts[0], 0, -1))
+	require.NoError(t, err)
+	_, err = c.Do("ZADD", parts[0], 1, members[0]) // as if it had been used since
+	require.NoError(t, err)
+	m.after = func(n int64) {
+		if n == 4 { // the sweep has leased the entry and read the record; the session ends now, in a process that dies
+			_, ended, err := w.healthy.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
+			require.NoError(t, err)
+			require.True(t, ended)
+		}
+	}
+	_, err = w.dying.Due(ctx, 10)
+	require.NoError(t, err)
+	time.Sleep(scsguard.Lease + 500*time.Millisecond)
+	w.sweep()
+	require.Equal(t, 1, w.told[rec.Session], "the ending waits for nothing but its lease")
 }
