@@ -114,8 +114,8 @@ func BenchmarkRedisRatio(b *testing.B) {
 	b.ReportMetric(median[3]/median[0], "ours-on-redisstore/GET")
 }
 
-// sizes is how many sessions there are. A million takes a while to make.
-func sizes() []int {
+// howMany is how many sessions there are. A million takes a while to make.
+func howMany() []int {
 	if os.Getenv("SCSGUARD_BENCH_LARGE") != "" {
 		return []int{1_000, 100_000, 1_000_000}
 	}
@@ -190,7 +190,7 @@ func fill(b *testing.B, pool *redis.Pool, reg scsguard.Registry, n int) {
 // BenchmarkRedisEndAll ends the five sessions of one user among those of many: it has to
 // take as long among a million as among a thousand.
 func BenchmarkRedisEndAll(b *testing.B) {
-	for _, n := range sizes() {
+	for _, n := range howMany() {
 		b.Run(fmt.Sprintf("among %d", n), func(b *testing.B) {
 			pool := redistest.Start(b).Pool()
 			reg := redisregistry.New(pool)
@@ -213,7 +213,7 @@ func BenchmarkRedisEndAll(b *testing.B) {
 
 // BenchmarkRedisDue looks for 100 sessions that are due among many that live.
 func BenchmarkRedisDue(b *testing.B) {
-	for _, n := range sizes() {
+	for _, n := range howMany() {
 		b.Run(fmt.Sprintf("100 of %d", n), func(b *testing.B) {
 			pool := redistest.Start(b).Pool()
 			reg := redisregistry.New(pool)
