@@ -6,7 +6,8 @@
 //
 //	Protection: a sentence
 //	Package: ./registrytest   (default: .)
-//	Test: TestName            (a regular expression for go test -run)
+//	Test: TestName            (a regular expression for go test -run, or TestName/how
+//	                          the name of a subtest begins)
 //
 // Run it at the root of the repository, with names of mutants to run only
 // those, or with -for to try as many as can be begun in that time, in random
@@ -220,10 +221,24 @@ func git(dir string, args ...string) (string, error) {
 }
 
 func goTest(dir, pkg, test string) (string, error) {
-	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-timeout=120s", "-run", "^("+test+")$", pkg)
+	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-timeout=120s", "-run", pattern(test), pkg)
 	cmd.Dir = dir
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	return out.String(), err
+}
+
+// pattern is test as go test -run takes it: whole names of tests, beginnings of subtests.
+func pattern(test string) string {
+	var list []string
+	for _, one := range strings.Split(test, "|") {
+		name, sub, nested := strings.Cut(one, "/")
+		name = "^(" + name + ")$"
+		if nested {
+			name += "/^" + sub
+		}
+		list = append(list, name)
+	}
+	return strings.Join(list, "|")
 }
