@@ -36,7 +36,7 @@ func guardedOn(b *testing.B, store scs.Store, reg scsguard.Registry) (http.Handl
 	if err != nil {
 		b.Fatal(err)
 	}
-	for k, v := range values {
+	for k, v := range values(5) {
 		sm.Put(ctx, k, v)
 	}
 	if _, err := g.Login(ctx, "alice"); err != nil {
@@ -54,7 +54,7 @@ func plainOn(b *testing.B, store scs.Store) (http.Handler, string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for k, v := range values {
+	for k, v := range values(5) {
 		sm.Put(ctx, k, v)
 	}
 	token, _, err := sm.Commit(ctx)
