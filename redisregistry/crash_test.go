@@ -26,7 +26,7 @@ type mortal struct {
 	n      int64
 	served bool // the last command is carried out
 	count  atomic.Int64
-	after  func(n int64) // is called after the nth command
+	after  func(command string) // is called after each command
 }
 
 var errDead = errors.New("the process is dead")
@@ -53,7 +53,7 @@ func (c *mortalConn) DoContext(ctx context.Context, command string, args ...any)
 	}
 	reply, err := redis.DoContext(c.Conn, ctx, command, args...)
 	if c.m.after != nil {
-		c.m.after(n)
+		c.m.after(command)
 	}
 	if n == c.m.n {
 		return nil, errDead
@@ -345,8 +345,14 @@ func TestALaterWishIsNotOverwritten(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Do("ZADD", parts[0], 1, members[0]) // as if it had been used since
 	require.NoError(t, err)
-	m.after = func(n int64) {
-		if n == 4 { // the sweep has leased the entry and read the record; the session ends now, in a process that dies
+	pipelines := 0
+	m.after = func(command string) {
+		if command != "" {
+			return
+		}
+		// The sweep has asked for the time, what is due, and now the record. The session ends
+		// in this moment, in a process that dies.
+		if pipelines++; pipelines == 3 {
 			_, ended, err := w.healthy.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
 			require.NoError(t, err)
 			require.True(t, ended)
@@ -357,4 +363,70 @@ func TestALaterWishIsNotOverwritten(t *testing.T) {
 	time.Sleep(scsguard.Lease + 500*time.Millisecond)
 	w.sweep()
 	require.Equal(t, 1, w.told[rec.Session], "the ending waits for nothing but its lease")
+}
+
+// Who ended the session has died before he could say so in the index.
+func TestADeadSessionHoldsNoPlaceEvenBeforeASweep(t *testing.T) {
+	t.Parallel()
+	pool := redistest.Start(t).Pool()
+	ended := 0
+	for n := int64(1); ; n++ {
+		m := &mortal{pool: pool, n: n, served: true}
+		prefix := emptyPrefix()
+		w := &world{t: t, healthy: redisregistry.New(pool, prefix), dying: redisregistry.New(m, prefix), told: make(map[string]int)}
+		one := scsguard.Limit{Max: 1, OnExceed: scsguard.Deny}
+		rec := w.login(one)
+		_, _, err := w.dying.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
+		if !m.died() {
+			require.NoError(t, err)
+			break
+		}
+		now, err := w.healthy.Get(ctx, rec.Key)
+		require.NoError(t, err)
+		if now.State == scsguard.StateEnded {
+			ended++
+			w.login(one)
+		}
+	}
+	require.Greater(t, ended, 1)
+}
+
+// A login that has to make room has marked a session, and is marked itself. Whoever
+// marked it counts on both places.
+func TestWhoIsHandedDownEndsAlsoForALoginThatDenies(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, healthy: redisregistry.New(redistest.Start(t).Pool()), told: make(map[string]int)}
+	old := w.login(scsguard.Limit{Max: 1, OnExceed: scsguard.Deny})
+	first, err := w.healthy.Admit(ctx, admission("alice", scsguard.Limit{Max: 1, OnExceed: scsguard.EvictOldest}))
+	require.NoError(t, err)
+	a := admission("alice", scsguard.Limit{Max: 1, OnExceed: scsguard.Deny})
+	a.End = first.Record.Session
+	second, err := w.healthy.Admit(ctx, a)
+	require.NoError(t, err)
+	require.Empty(t, second.Denied)
+	_, err = w.healthy.Settle(ctx, first, false)
+	require.NoError(t, err)
+	s, err := w.healthy.Settle(ctx, second, true)
+	require.NoError(t, err)
+	require.True(t, s.Live)
+	require.Len(t, s.Ended, 1)
+	require.Equal(t, old.Session, s.Ended[0].Session)
+}
+
+func TestWarningsThatNobodyTakesTakeNoRoom(t *testing.T) {
+	t.Parallel()
+	pool := redistest.Start(t).Pool()
+	w := &world{t: t, healthy: redisregistry.New(pool), told: make(map[string]int)}
+	first := w.login(scsguard.Limit{})
+	c := pool.Get()
+	defer c.Close()
+	var sizes []int
+	for range 12 {
+		w.login(scsguard.Limit{})
+		n, err := redis.Int(c.Do("STRLEN", "{scs:session:"+string(first.Key)+"}:guard:"))
+		require.NoError(t, err)
+		sizes = append(sizes, n)
+	}
+	require.Less(t, sizes[0], sizes[scsguard.MaxWarnings-1])
+	require.Equal(t, sizes[scsguard.MaxWarnings-1], sizes[11])
 }

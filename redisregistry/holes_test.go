@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -365,4 +366,27 @@ func TestAUserIDMayHoldAnyBytes(t *testing.T) {
 		require.Len(t, list, 1)
 		require.Equal(t, user, list[0].User)
 	}
+}
+
+// counted counts how often somebody asks Redis for something.
+type counted struct {
+	redisregistry.Pool
+	n atomic.Int64
+}
+
+func (c *counted) GetContext(ctx context.Context) (redis.Conn, error) {
+	c.n.Add(1)
+	return c.Pool.GetContext(ctx)
+}
+
+func TestARequestAsksRedisOnce(t *testing.T) {
+	pool := &counted{Pool: startRedis(t).Pool()}
+	a := newApp(t, pool, emptyPrefix())
+	b, _ := login(t, a, "alice")
+	require.Equal(t, "alice", who(b))
+	before := pool.n.Load()
+	for range 10 {
+		require.Equal(t, "alice", who(b))
+	}
+	require.EqualValues(t, 10, pool.n.Load()-before)
 }
