@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,6 +35,17 @@ const missing = "redis-server is not installed, so nothing is checked over Redis
 // true. args are further settings.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, append([]string{"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...))
+}
+
+// StartSentinel starts a Sentinel with a configuration, which it changes.
+func StartSentinel(t testing.TB, conf string) *Server {
+	t.Helper()
+	return start(t, []string{"--sentinel"}, conf)
+}
+
+func start(t testing.TB, args []string, first ...string) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(missing)
@@ -42,8 +54,7 @@ func Start(t testing.TB, args ...string) *Server {
 	}
 	for range 5 { // another program may take the port before the server does
 		s := &Server{Addr: freeAddr(t), t: t}
-		_, port, _ := net.SplitHostPort(s.Addr)
-		s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)
+		s.args = slices.Concat(first, []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.Port())}, args)
 		if err := s.Restart(); err != nil {
 			t.Logf("%s: %v", s.Addr, err)
 			continue

@@ -1,0 +1,102 @@
+package redisregistry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard/internal/redistest"
+)
+
+// dialPrimary asks each Sentinel in turn. The server that they name may have just become a
+// replica, so it is asked itself. (docs/redis.md shows these two functions.)
+func dialPrimary(sentinels []string, name string) func(context.Context) (redis.Conn, error) {
+	return func(ctx context.Context) (redis.Conn, error) {
+		var errs []error
+		for _, addr := range sentinels {
+			c, err := primaryBy(ctx, addr, name)
+			if err == nil {
+				return c, nil
+			}
+			errs = append(errs, err)
+		}
+		return nil, errors.Join(errs...)
+	}
+}
+
+func primaryBy(ctx context.Context, sentinel, name string) (redis.Conn, error) {
+	s, err := redis.DialContext(ctx, "tcp", sentinel)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	addr, err := redis.Strings(redis.DoContext(s, ctx, "SENTINEL", "get-master-addr-by-name", name))
+	if err != nil {
+		return nil, err
+	}
+	c, err := redis.DialContext(ctx, "tcp", net.JoinHostPort(addr[0], addr[1]))
+	if err != nil {
+		return nil, err
+	}
+	role, err := redis.Values(redis.DoContext(c, ctx, "ROLE"))
+	if err == nil && string(role[0].([]byte)) == "master" {
+		return c, nil
+	}
+	return nil, errors.Join(fmt.Errorf("%s is no primary: %w", addr, err), c.Close())
+}
+
+func TestTheDialFunctionOfTheDocsIsThisOne(t *testing.T) {
+	doc, err := os.ReadFile("../docs/redis.md")
+	require.NoError(t, err)
+	src, err := os.ReadFile("sentinel_test.go")
+	require.NoError(t, err)
+	_, code, found := strings.Cut(string(src), "func dialPrimary")
+	require.True(t, found)
+	code, _, found = strings.Cut(code, "\nfunc Test")
+	require.True(t, found)
+	require.Contains(t, string(doc), "func dialPrimary"+strings.TrimRight(code, "\n"))
+}
+
+func TestAfterAFailoverSessionsGoOn(t *testing.T) {
+	t.Parallel()
+	primary := redistest.Start(t)
+	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+fmt.Sprint(primary.Port()))
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "sentinel monitor app 127.0.0.1 %d 1\nsentinel down-after-milliseconds app 500\nsentinel failover-timeout app 3000\n", primary.Port()), 0o600))
+	sentinel := redistest.StartSentinel(t, conf)
+
+	pool := &redis.Pool{MaxIdle: 8, DialContext: dialPrimary([]string{"127.0.0.1:1", sentinel.Addr}, "app")}
+	t.Cleanup(func() { _ = pool.Close() })
+	a := newApp(t, pool, emptyPrefix(), callsAtMost)
+	b, _ := login(t, a, "alice")
+	require.Equal(t, "alice", who(b))
+	c, err := primary.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	require.Eventually(t, func() bool { // the replica has it, and Sentinel knows the replica
+		n, err := redis.Int(c.Do("WAIT", 1, 1000))
+		s, dialErr := sentinel.Dial(ctx)
+		if err != nil || dialErr != nil || n < 1 {
+			return false
+		}
+		defer s.Close()
+		replicas, err := redis.Values(s.Do("SENTINEL", "replicas", "app"))
+		return err == nil && len(replicas) == 1
+	}, 30*time.Second, 100*time.Millisecond)
+
+	primary.Stop()
+	require.Equal(t, http.StatusServiceUnavailable, b.Get("/whoami").Status)
+	require.Eventually(t, func() bool { return who(b) == "alice" }, 30*time.Second, 100*time.Millisecond)
+	_, _ = login(t, a, "bob")
+	mortalityOf(t, replica)
+}
