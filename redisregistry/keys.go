@@ -43,8 +43,6 @@ func prefixProblem(prefix string) string {
 	return ""
 }
 
-func (k keyspace) data(key scsguard.Key) string { return k.prefix + string(key) }
-
 // record lies in the slot of the data: the hash tag is the whole key of the data.
 // A store key that holds braces itself is none of scs; it is only a slot of its own.
 func (k keyspace) record(key scsguard.Key) string {
