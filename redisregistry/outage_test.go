@@ -136,6 +136,8 @@ func TestASessionThatEndsAnywhereCutsItsStreamsOffEverywhere(t *testing.T) {
 	server := startRedis(t)
 	pool, prefix := server.Pool(), emptyPrefix()
 	here, there := newApp(t, pool, prefix), newApp(t, pool, prefix)
+	c := pool.Get()
+	defer c.Close()
 	for i := range 5 {
 		b, _ := login(t, here, "alice")
 		elsewhere := there.Browser(t)
@@ -144,7 +146,11 @@ func TestASessionThatEndsAnywhereCutsItsStreamsOffEverywhere(t *testing.T) {
 		entered := there.stream(path)
 		stream := get(elsewhere, path)
 		<-entered
-		time.Sleep(100 * time.Millisecond)
+		require.Eventually(t, func() bool { // it listens
+			channels, err := redis.Strings(c.Do("PUBSUB", "CHANNELS"))
+			return err == nil && len(channels) == 1
+		}, 10*time.Second, 10*time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		require.Empty(t, stream)
 		start := time.Now()
 		require.Equal(t, http.StatusOK, b.Get("/logout").Status)
