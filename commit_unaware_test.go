@@ -190,6 +190,7 @@ func TestWhatARequestHasOfASessionThatItHasLostIsNoLogin(t *testing.T) {
 				}
 				require.Equal(t, 200, b.get("/change").Code)
 				require.Equal(t, 401, b.get("/plain/whoami").Code)
+				time.Sleep(time.Second) // by then the trail has tried again
 				synctest.Wait()
 				require.Len(t, a.sink.events(t, scsguard.EventLogin), 1)
 				require.Len(t, a.sink.endings(t), 1)
