@@ -104,6 +104,5 @@ func (g *Guard) recordCoalesced(ctx context.Context, r *request, kind, key strin
 
 // isOwnKind reports whether an application may not use an event kind.
 func isOwnKind(kind EventKind) bool {
-	return strings.HasPrefix(string(kind), "audit.") || kind == EventFingerprintMismatch ||
-		slices.Contains(EventKinds(), kind)
+	return strings.HasPrefix(string(kind), "audit.") || slices.Contains(EventKinds(), kind)
 }

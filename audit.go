@@ -26,7 +26,7 @@ const (
 	EventRenew               EventKind = "renew"                // a new token without a new privilege
 	EventPrivilegeChange     EventKind = "privilege_change"     // Elevate or Drop
 	EventReauth              EventKind = "reauth"               // the user proved again who he is
-	EventFingerprintMismatch EventKind = "fingerprint_mismatch" // another device or network; not written yet
+	EventFingerprintMismatch EventKind = "fingerprint_mismatch" // another device or network, once for each change
 	EventTokenReuse          EventKind = "token_reuse"          // an old token, or one that was used to come back, after its grace or from another device
 	EventEnroll              EventKind = "enroll"               // a session that was logged in without the guard is under it from now on
 	EventRevoke              EventKind = "revoke"               // EndAll or EndEveryone was called: by whom, for whom, how many
@@ -41,7 +41,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventLogin, EventLogout, EventTimeout, EventExtend, EventConcurrentWarning,
 		EventLoginDenied, EventLoginFailed, EventRenew, EventPrivilegeChange, EventReauth,
-		EventTokenReuse, EventEnroll, EventRevoke, EventConfigChanged, EventGap, EventDegraded,
+		EventFingerprintMismatch, EventTokenReuse, EventEnroll, EventRevoke, EventConfigChanged, EventGap, EventDegraded,
 	}
 }
 

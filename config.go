@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,13 @@ type Config struct {
 	// Limit caps the concurrent sessions of a user. The zero value warns.
 	Limit Limit
 
-	// Policy answers for a subject where Timeouts and Limit shall not be the
-	// same for all: by role, network, or strength of the login. It is called
+	// Binding says what happens when another device uses a session. Zero fields
+	// take the defaults: a change of network is recorded, one of the user agent
+	// asks for a new proof.
+	Binding Binding
+
+	// Policy answers for a subject where Timeouts, Limit and Binding shall not be
+	// the same for all: by role, network, or strength of the login. It is called
 	// concurrently, outside of any lock, at least once per request of a
 	// logged-in session.
 	Policy func(context.Context, Subject) Policy
@@ -143,6 +149,7 @@ const (
 // manager as it is.
 func (c Config) withDefaults(sm *scs.SessionManager) Config {
 	c.Timeouts = c.Timeouts.withDefaults(sm.IdleTimeout, sm.Lifetime)
+	c.Binding = c.Binding.or(defaultBinding)
 	if _, forgets := sm.Store.(*memstore.MemStore); c.Registry == nil && forgets {
 		c.Registry = NewMemoryRegistry()
 	}
@@ -173,7 +180,7 @@ func (c Config) withDefaults(sm *scs.SessionManager) Config {
 // problems returns everything that is wrong with a configuration whose defaults
 // are filled in.
 func (c Config) problems(sm *scs.SessionManager) []FieldError {
-	errs := append(c.Timeouts.problems("Timeouts"), c.Limit.problems("Limit")...)
+	errs := slices.Concat(c.Timeouts.problems("Timeouts"), c.Limit.problems("Limit"), c.Binding.problems("Binding"))
 	bad := func(field, value, consequence, cure string) {
 		errs = append(errs, FieldError{Field: field, Value: value, Problem: consequence, Cure: cure})
 	}

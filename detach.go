@@ -225,12 +225,12 @@ func (g *Guard) renewed(ctx context.Context, r *request, d detachment, key Key, 
 	}
 	rot := Rotation{To: key, Owner: rec.Owner, At: time.Now(), Events: 1}
 	if r != nil {
-		rot.Fingerprint = g.fingerprint(g.cfg.Keys[0], r)
+		rot.Fingerprint = g.fingerprintAfter(r, rec, false)
 		if !r.isPassive() {
 			rot.Activity = r.arrived
 		}
 	}
-	won, now, err := g.move(ctx, rec.Key, rot)
+	won, now, err := g.move(ctx, rec, rot)
 	if err != nil || !won {
 		g.deleteData(ctx, key)
 		g.retract(ctx, r, []Event{e})
@@ -251,11 +251,14 @@ type moveAnswer struct {
 	rec Record
 }
 
-func (g *Guard) move(ctx context.Context, from Key, rot Rotation) (bool, Record, error) {
+func (g *Guard) move(ctx context.Context, rec Record, rot Rotation) (bool, Record, error) {
 	a, err := call(g, context.WithoutCancel(ctx), ComponentRegistry, "move", func(ctx context.Context) (moveAnswer, error) {
-		won, rec, err := g.registry.Move(ctx, from, rot)
+		won, rec, err := g.registry.Move(ctx, rec.Key, rot)
 		return moveAnswer{won, rec}, err
 	})
+	if err == nil && a.won && rot.Auth == nil {
+		g.keepMismatch(ctx, rec, &a.rec)
+	}
 	return a.won, a.rec, err
 }
 

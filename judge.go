@@ -192,15 +192,15 @@ func (g *Guard) judge(ctx context.Context, r *request, rec *Record, key Key) err
 // judgePolicy applies the policy of today to a session of yesterday. The
 // stricter limits go into the record first, and the record decides, so that
 // activity another request has recorded meanwhile counts.
-func (g *Guard) judgePolicy(ctx context.Context, r *request, rec Record) (Record, Timeouts, error) {
+func (g *Guard) judgePolicy(ctx context.Context, r *request, rec Record) (Record, inForce, error) {
 	var ip netip.Addr
 	if r != nil {
 		ip = r.ip
 	}
-	t, _, err := g.policy(ctx, Subject{User: rec.User, Role: rec.Role, IP: ip, Methods: rec.Methods, AAL: rec.AAL, Remembered: rec.Remembered})
+	t, err := g.policy(ctx, Subject{User: rec.User, Role: rec.Role, IP: ip, Methods: rec.Methods, AAL: rec.AAL, Remembered: rec.Remembered})
 	if err != nil {
 		g.health.note(ComponentPolicy, err)
-		return rec, g.cfg.Timeouts, nil // the record's own limits hold; Login refuses such a policy
+		return rec, inForce{Timeouts: g.cfg.Timeouts, binding: g.cfg.Binding}, nil // the record's own limits hold; Login refuses such a policy
 	}
 	g.health.note(ComponentPolicy, nil)
 	absolute := rec.AbsoluteSince.Add(t.Absolute)

@@ -172,17 +172,17 @@ func (l *login) prepare(ctx context.Context) error {
 	now := time.Now()
 	l.o.weaken()
 	l.kind = EventLogin
-	var err error
-	l.limits, l.limit, err = g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
+	in, err := g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})
 	if err != nil {
 		return err
 	}
 	l.proved = l.authTime()
+	l.limits, l.limit = in.Timeouts, in.limit
 	l.rec = Record{
 		Session: newSessionID(), User: l.user, Role: l.o.role, BaseRole: l.o.role,
 		Created: now, AuthTime: l.proved, Methods: l.o.methods, AAL: l.o.aal, LoginAAL: l.o.aal,
 		LastActivity: now, Idle: l.limits.Idle, Absolute: now.Add(l.limits.Absolute), AbsoluteSince: now, TokenSince: now,
-		Fingerprint: g.fingerprint(g.cfg.Keys[0], r), IP: r.ip, UserAgent: r.userAgent,
+		Fingerprint: g.fingerprint(r).String(), IP: r.ip, UserAgent: r.userAgent,
 		Remembered: l.o.remembered, Actor: l.o.actor, External: l.o.external, Seq: 1,
 	}
 	l.remembered()

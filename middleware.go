@@ -136,13 +136,16 @@ func (g *Guard) loadOnce(base context.Context, r *request, token string) (contex
 		return ctx, nil
 	}
 	if rec, ok := r.session(); ok {
-		judged, limits, err := g.judgePolicy(ctx, r, rec)
+		judged, in, err := g.judgePolicy(ctx, r, rec)
+		if err == nil && judged.State == StateLive {
+			judged, err = g.bind(ctx, r, judged, in.binding)
+		}
 		if err != nil {
 			return base, err
 		}
 		if judged.State == StateLive {
 			r.mu.Lock()
-			r.rec, r.limits = judged, limits
+			r.rec, r.limits = judged, in.Timeouts
 			r.mu.Unlock()
 			return g.reconcile(base, ctx, r, judged)
 		}

@@ -284,7 +284,7 @@ func (g *Guard) followRenewal(ctx context.Context, r *request, key Key, mark str
 		if err := g.grant(e); err != nil {
 			return false, err
 		}
-		won, _, err := g.move(ctx, rec.Key, Rotation{To: key, At: time.Now(), Fingerprint: g.fingerprint(g.cfg.Keys[0], r), Events: 1})
+		won, _, err := g.move(ctx, rec, Rotation{To: key, At: time.Now(), Fingerprint: g.fingerprintAfter(r, rec, false), Events: 1})
 		if err != nil || !won {
 			g.retract(ctx, r, []Event{e})
 		} else {

@@ -192,16 +192,17 @@ const (
 
 // The reasons of a logout.
 const (
-	EndUser      EndReason = "user"      // the user, in this session or from another of his own
-	EndAdmin     EndReason = "admin"     // somebody else, named by the actor
-	EndEvicted   EndReason = "evicted"   // a login beyond the cap took its place
-	EndReplaced  EndReason = "replaced"  // a login in the same browser took its place
-	EndRevoked   EndReason = "revoked"   // all sessions of the user, or of everybody, were ended
-	EndDestroyed EndReason = "destroyed" // the application destroyed it without the guard
-	EndAborted   EndReason = "aborted"   // the login could not be completed or delivered
-	EndLost      EndReason = "lost"      // its record or its data is gone or cannot be read
-	EndInvalid   EndReason = "invalid"   // its record makes no sense
-	EndShutdown  EndReason = "shutdown"  // the process that held it in memory was closed
+	EndUser        EndReason = "user"         // the user, in this session or from another of his own
+	EndAdmin       EndReason = "admin"        // somebody else, named by the actor
+	EndEvicted     EndReason = "evicted"      // a login beyond the cap took its place
+	EndReplaced    EndReason = "replaced"     // a login in the same browser took its place
+	EndRevoked     EndReason = "revoked"      // all sessions of the user, or of everybody, were ended
+	EndDestroyed   EndReason = "destroyed"    // the application destroyed it without the guard
+	EndAborted     EndReason = "aborted"      // the login could not be completed or delivered
+	EndWrongDevice EndReason = "wrong_device" // another device used it, and Config.Binding says End
+	EndLost        EndReason = "lost"         // its record or its data is gone or cannot be read
+	EndInvalid     EndReason = "invalid"      // its record makes no sense
+	EndShutdown    EndReason = "shutdown"     // the process that held it in memory was closed
 )
 
 // ClockSkew is how far in the future a record's times may lie before they count

@@ -91,6 +91,8 @@ func reasonOf(rec Record) Reason {
 		return ReasonSignedElsewhere
 	case EndReplaced:
 		return ReasonReplaced
+	case EndWrongDevice:
+		return ReasonWrongDevice
 	case EndRevoked:
 		switch rec.Ending.Detail {
 		case detailPasswordChanged:

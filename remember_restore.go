@@ -173,7 +173,7 @@ func (s *restoring) use(k keptFamily) (done bool, err error) {
 	used := claim
 	used.Owner, used.Lease = "", time.Time{}
 	used.Current, used.Session = next.hash(), session.ID
-	used.Used, used.UsedBy = claim.Current, g.fingerprint(g.cfg.Keys[0], r)
+	used.Used, used.UsedBy = claim.Current, g.fingerprint(r).exact
 	used.UsedUntil = k.now.Add(time.Since(k.asked)).Add(g.cfg.Remember.Grace)
 	used.Answer = g.sealAnswer(s.token, next, g.sm.Token(ctx))
 	won, err := g.swapFamily(ctx, claimed, used)

@@ -173,7 +173,9 @@ func (g *Guard) attach(ctx context.Context) (*request, error) {
 	}
 	rec, err := g.judged(ctx, r, key)
 	if err == nil && rec.State == StateLive {
-		rec, r.limits, err = g.judgePolicy(ctx, r, rec)
+		var in inForce
+		rec, in, err = g.judgePolicy(ctx, r, rec)
+		r.limits = in.Timeouts
 	}
 	if err != nil {
 		return nil, err

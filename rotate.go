@@ -164,7 +164,7 @@ func (g *Guard) Reauthenticated(ctx context.Context, opts ...ReauthOption) (Sess
 		if err := o.renews(rec); err != nil {
 			return Session{}, err
 		}
-		t, _, err := g.policy(ctx, Subject{User: rec.User, Role: rec.Role, IP: r.ip, Methods: o.methods, AAL: o.aal})
+		t, err := g.policy(ctx, Subject{User: rec.User, Role: rec.Role, IP: r.ip, Methods: o.methods, AAL: o.aal})
 		if err != nil {
 			return Session{}, err
 		}
@@ -279,7 +279,7 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 		vctx = context.WithValue(vctx, verbKey{g}, &verb{others: others, rec: next})
 	}
 	rot.To, rot.At = next.Key, time.Now()
-	rot.Grace, rot.Fingerprint = max(g.cfg.RotationGrace, 0), g.fingerprint(g.cfg.Keys[0], r)
+	rot.Grace, rot.Fingerprint = max(g.cfg.RotationGrace, 0), g.fingerprintAfter(r, rec, rot.Auth != nil)
 	undo := func() {
 		g.deleteData(ctx, next.Key)
 		g.restoreToken(ctx, r, before, next.Key)
@@ -299,7 +299,7 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 			return rec, err
 		}
 	}
-	won, now, err := g.move(ctx, rec.Key, rot)
+	won, now, err := g.move(ctx, rec, rot)
 	if err != nil || !won {
 		undo()
 		if wait {

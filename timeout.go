@@ -3,6 +3,7 @@ package scsguard
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -104,24 +105,32 @@ type Subject struct {
 type Policy struct {
 	Timeouts Timeouts
 	Limit    *Limit // nil: Config.Limit
+	// Binding holds for the request: a laxer answer applies at once, too.
+	Binding Binding
+}
+
+// inForce is a policy with every field filled in.
+type inForce struct {
+	Timeouts
+	limit   Limit
+	binding Binding
 }
 
 // basePolicy is what holds for everybody. The manager's Lifetime is read per
 // request, as scs does.
-func (g *Guard) basePolicy() (Timeouts, Limit) {
+func (g *Guard) basePolicy() inForce {
 	t := g.cfg.Timeouts
 	t.Absolute = stricter(t.Absolute, g.sm.Lifetime)
 	t.Idle = min(t.Idle, t.Absolute)
-	return t, g.cfg.Limit
+	return inForce{t, g.cfg.Limit, g.cfg.Binding}
 }
 
 // policy returns the policy in force for a subject, complete. An answer that
 // makes no sense is an error: a login is refused by it, and an existing session
 // keeps the limits it has.
-func (g *Guard) policy(ctx context.Context, s Subject) (Timeouts, Limit, error) {
+func (g *Guard) policy(ctx context.Context, s Subject) (inForce, error) {
 	if g.cfg.Policy == nil {
-		t, limit := g.basePolicy()
-		return t, limit, nil
+		return g.basePolicy(), nil
 	}
 	limit := g.cfg.Limit
 	p := g.cfg.Policy(ctx, s)
@@ -141,8 +150,10 @@ func (g *Guard) policy(ctx context.Context, s Subject) (Timeouts, Limit, error) 
 	if p.Limit != nil {
 		limit = *p.Limit
 	}
-	if errs := append(t.problems("Policy.Timeouts"), limit.problems("Policy.Limit")...); len(errs) > 0 {
-		return Timeouts{}, Limit{}, &ConfigError{Fields: errs}
+	binding := p.Binding.or(g.cfg.Binding)
+	errs := slices.Concat(t.problems("Policy.Timeouts"), limit.problems("Policy.Limit"), binding.problems("Policy.Binding"))
+	if len(errs) > 0 {
+		return inForce{}, &ConfigError{Fields: errs}
 	}
-	return t, limit, nil
+	return inForce{t, limit, binding}, nil
 }
