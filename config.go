@@ -84,6 +84,11 @@ type Config struct {
 	// page with status 401.
 	LoginURL string
 
+	// ReauthURL is where browsers are sent by [Guard.RequireRecentLogin] to prove
+	// again who they are, with the way back in the query (see [ReturnPath]). Empty:
+	// they get a page with status 403.
+	ReauthURL string
+
 	// OnEvent is told of every event after it was handed to the trail: to mail
 	// about a new device, to clear a second cookie. It is called outside of any
 	// lock, concurrently, in the goroutine of the request or in one of its own, and
@@ -205,8 +210,10 @@ func (c Config) problems(sm *scs.SessionManager) []FieldError {
 				fmt.Sprintf("give at least %d random bytes", minKeyLen))
 		}
 	}
-	if _, err := url.Parse(c.LoginURL); err != nil {
-		bad("LoginURL", fmt.Sprintf("%q", c.LoginURL), "visitors could not be sent there: "+err.Error(), "give a path such as /login, or leave it empty")
+	for _, page := range []struct{ field, url, example string }{{"LoginURL", c.LoginURL, "/login"}, {"ReauthURL", c.ReauthURL, "/reauth"}} {
+		if _, err := url.Parse(page.url); err != nil {
+			bad(page.field, fmt.Sprintf("%q", page.url), "visitors could not be sent there: "+err.Error(), "give a path such as "+page.example+", or leave it empty")
+		}
 	}
 	if _, ok := sm.Store.(Swapper); c.MergeWrites && !ok {
 		bad("MergeWrites", "true", fmt.Sprintf("the store (%T) cannot compare and swap, so concurrent writes cannot be told apart", sm.Store),

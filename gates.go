@@ -43,11 +43,16 @@ func (g *Guard) RequireLogin(next http.Handler) http.Handler {
 		if loggedIn {
 			return ""
 		}
-		if reason := r.endedReason(); reason != "" {
-			return reason
-		}
-		return ReasonLoginRequired
+		return r.loginReason()
 	})
+}
+
+// loginReason returns why a request without a session has none.
+func (r *request) loginReason() Reason {
+	if reason := r.endedReason(); reason != "" {
+		return reason
+	}
+	return ReasonLoginRequired
 }
 
 func (r *request) endedReason() Reason {

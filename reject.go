@@ -26,6 +26,7 @@ const (
 	ReasonEnded           Reason = "ended" // for a reason that is none of the visitor's business
 	ReasonLoginRequired   Reason = "login_required"
 	ReasonLimit           Reason = "session_limit" // a login beyond the cap, noticed by Config.UserID
+	ReasonReauthRequired  Reason = "reauth_required" // logged in, but not recently enough for this
 	ReasonUnavailable     Reason = "unavailable"
 	ReasonMisconfigured   Reason = "misconfigured" // a middleware outside of Protect
 )
@@ -50,6 +51,7 @@ var answers = map[Reason]answer{
 	ReasonWrongDevice:     {401, "session_ended", "Session ended", "This session belongs to another device. Please log in again."},
 	ReasonEnded:           {401, "session_ended", "Session ended", "This session has ended. Please log in again."},
 	ReasonLoginRequired:   {401, "login_required", "Login required", "Please log in."},
+	ReasonReauthRequired:  {403, "REAUTH_REQUIRED", "Confirm that it is you", "For this, please prove again who you are."},
 	ReasonLimit:           {409, "session_limit", "Too many sessions", "You are logged in on as many devices as allowed. Log out on one of them, then log in here again."},
 	ReasonUnavailable:     {503, "unavailable", "Temporarily unavailable", "We cannot check your session at the moment. Nothing has changed for you; please try again in a few seconds."},
 	ReasonMisconfigured:   {500, "internal_error", "Internal error", "The server is not set up correctly."},
@@ -62,12 +64,13 @@ func (r Reason) answer() answer {
 	return answers[ReasonEnded]
 }
 
-// Status returns the HTTP status for the reason: 401, 409 for a login beyond the
-// cap, 503 if something is unavailable, or 500.
+// Status returns the HTTP status for the reason: 401, 403 if the visitor has to
+// prove again who he is, 409 for a login beyond the cap, 503 if something is
+// unavailable, or 500.
 func (r Reason) Status() int { return r.answer().status }
 
 // Code returns a stable word for programs: login_required, session_expired,
-// session_ended, session_limit, unavailable or internal_error.
+// session_ended, session_limit, REAUTH_REQUIRED, unavailable or internal_error.
 func (r Reason) Code() string { return r.answer().code }
 
 // Text returns a sentence for the visitor, in English.
@@ -127,10 +130,18 @@ func (g *Guard) reject(w http.ResponseWriter, r *http.Request, reason Reason) {
 		http.Redirect(w, r, loginURL(g.cfg.LoginURL, reason), http.StatusSeeOther)
 		return
 	}
+	link := g.cfg.LoginURL
+	if reason == ReasonReauthRequired {
+		if g.cfg.ReauthURL != "" {
+			http.Redirect(w, r, reauthURL(g.cfg.ReauthURL, r), http.StatusSeeOther)
+			return
+		}
+		link = "" // he is logged in
+	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", rejectPolicy) // an application's stricter policy would take the style away
 	w.WriteHeader(reason.Status())
-	_ = rejectPage.Execute(w, map[string]any{"Title": reason.answer().title, "Text": reason.Text(), "Login": g.cfg.LoginURL, "Reason": reason})
+	_ = rejectPage.Execute(w, map[string]any{"Title": reason.answer().title, "Text": reason.Text(), "Login": link, "Reason": reason})
 }
 
 // WantsHTML reports whether a person looks at the answer to a request: browsers

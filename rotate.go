@@ -117,9 +117,10 @@ func (o authOptions) check() error {
 	return nil
 }
 
-// on returns what the session has proved with o in addition to what it had: a
-// weaker proof does not take a stronger one away, unless it is a full one, which
-// takes its place.
+// on returns what the session has proved with o in addition to what it had. The
+// AAL that a login has reached is not lost by a weaker proof, unless that is a full
+// one, which takes its place. The methods are those of the new proof only, so that
+// an old one never counts as recent.
 func (o authOptions) on(rec Record) *Authentication {
 	at := time.Now()
 	if o.atGiven {
@@ -128,9 +129,6 @@ func (o authOptions) on(rec Record) *Authentication {
 	a := &Authentication{Time: at, Methods: o.methods, AAL: o.aal, Full: o.full}
 	if !o.full {
 		a.AAL = max(a.AAL, rec.AAL)
-	}
-	if len(a.Methods) == 0 {
-		a.Methods = rec.Methods
 	}
 	return a
 }
@@ -181,11 +179,15 @@ func (g *Guard) Reauthenticated(ctx context.Context, opts ...ReauthOption) (Sess
 
 // renews reports why a proof does not start a new absolute timeout.
 func (o authOptions) renews(rec Record) error {
-	switch {
-	case o.aal < rec.LoginAAL:
+	if o.aal < rec.LoginAAL {
 		return fmt.Errorf("%w: AAL %d, but the login had AAL %d", ErrWeakerLogin, o.aal, rec.LoginAAL)
-	case o.atGiven && !o.proved().After(rec.AuthTime):
-		return fmt.Errorf("%w: it is not later than the last authentication, at %s", ErrWeakerLogin, encodeTime(rec.AuthTime))
+	}
+	last := rec.AuthTime
+	if last.IsZero() { // forgotten, since another device was seen
+		last = rec.AbsoluteSince
+	}
+	if o.atGiven && !o.proved().After(last) {
+		return fmt.Errorf("%w: it is not later than the last authentication, at %s", ErrWeakerLogin, encodeTime(last))
 	}
 	return nil
 }

@@ -120,6 +120,8 @@ func (a *app) reject(w http.ResponseWriter, r *http.Request, reason scsguard.Rea
 	case loggedIn && reason == scsguard.ReasonIdle: // by LimitIdle: the session itself goes on
 		p.Code, p.Detail = "reauth_required", "You were inactive for too long. Please prove again that you are the administrator."
 		p.on("Confirm who you are", nil)
+	case reason == scsguard.ReasonReauthRequired:
+		p.on("Confirm that it is you", nil)
 	case p.Status == http.StatusUnauthorized && scsguard.WantsHTML(r):
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return

@@ -52,9 +52,14 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 // adminIdle is how long an administrator may be inactive and still administer.
 const adminIdle = 5 * time.Minute
 
-// routes returns the handler of the application. A route is public, for members
-// or for administrators. The style sheet and the health check stay outside of
-// guard.Protect, so that they are served when no session can be loaded.
+// recentLogin is how old a proof of who somebody is may be for what costs money or
+// the account.
+const recentLogin = 5 * time.Minute
+
+// routes returns the handler of the application. A route is public, for members,
+// for those who have logged in recently, or for administrators. The style sheet and
+// the health check stay outside of guard.Protect, so that they are served when no
+// session can be loaded.
 func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	add := func(pattern string, h http.Handler) {
@@ -67,10 +72,15 @@ func (a *app) routes() http.Handler {
 		add(pattern, a.guard.Protect(a.guard.RequireLogin(a.administrators(a.guard.LimitIdle(adminIdle)(a.handle(h))))))
 	}
 
+	recent := func(pattern string, h handler) {
+		add(pattern, a.guard.Protect(a.guard.RequireRecentLogin(recentLogin)(a.handle(h))))
+	}
+
 	public("GET /{$}", a.home)
 	public("POST /login", a.login)
 	public("POST /logout", a.logout)
-	member("POST /password", a.password)
+	member("POST /reauth", a.reauth)
+	recent("POST /password", a.password)
 
 	member("GET /whoami", a.whoami)
 	add("GET /session", a.guard.Protect(a.guard.StatusHandler()))
@@ -81,7 +91,7 @@ func (a *app) routes() http.Handler {
 	member("DELETE /sessions/{id}", a.end)
 	member("POST /sessions/{id}/end", a.end)
 
-	member("POST /transfer", a.transfer)
+	recent("POST /transfer", a.transfer)
 
 	member("POST /elevate", a.elevate)
 	admin("GET /admin/{$}", a.administration)

@@ -53,6 +53,28 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) error {
 	return a.done(w, r, "/", "", nil)
 }
 
+// reauth answers POST /reauth: password. What was refused for want of a recent
+// login is not repeated: the visitor sees his account and decides. A session that
+// was only remembered becomes one with a password by it.
+func (a *app) reauth(w http.ResponseWriter, r *http.Request) error {
+	in, err := read(w, r, "password")
+	if err != nil {
+		return err
+	}
+	s, _ := a.guard.Current(r.Context())
+	if _, wrong := a.users.check(s.User, in["password"]); wrong != "" {
+		return a.wrongPassword(r, s.User).on("Confirm that it is you", nil)
+	}
+	proof := []scsguard.ReauthOption{scsguard.Methods("pwd"), scsguard.AAL(1)}
+	if s.Remembered {
+		proof = append(proof, scsguard.Full())
+	}
+	if _, err := a.guard.Reauthenticated(r.Context(), proof...); err != nil {
+		return err
+	}
+	return a.done(w, r, "/", "Thank you. Please repeat what you wanted to do.", nil)
+}
+
 // password answers POST /password: password, the present one, and new. The order
 // matters. What can be refused comes first; then the new password holds, so that
 // nobody can begin a session with the old one; then those that did are ended.
