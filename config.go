@@ -71,8 +71,8 @@ type Config struct {
 	UserID func(context.Context) string
 
 	// ClientIP returns the address of the client, invalid if unknown. Default:
-	// RemoteAddr. Behind a proxy that is the proxy's address: give a function
-	// that knows which headers the proxy sets itself.
+	// RemoteAddr. Behind a proxy that is the proxy's address: give
+	// [TrustedProxies], or a function that knows which headers the proxy sets.
 	ClientIP func(*http.Request) netip.Addr
 
 	// Namespace separates guards on one registry, such as those of customers and

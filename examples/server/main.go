@@ -12,9 +12,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,6 +31,8 @@ type options struct {
 	addr     string
 	timeouts scsguard.Timeouts
 	limit    scsguard.Limit
+	binding  scsguard.BindingMode // of all signals; zero: the library's defaults
+	proxies  []netip.Prefix
 	trail    string
 	anchor   string
 	redis    string // empty: sessions are in memory
@@ -44,6 +48,17 @@ func main() {
 	flag.DurationVar(&o.timeouts.Touch, "touch", 0, "record activity at most this often; 0 is a fifteenth of -idle, at most a minute")
 	flag.IntVar(&o.limit.Max, "max-sessions", 3, "largest number of sessions of one user; 0 is no limit")
 	flag.TextVar(&o.limit.OnExceed, "on-limit", scsguard.Warn, "what happens to a login beyond -max-sessions, a `word`: warn, deny or evict")
+	flag.TextVar(&o.binding, "binding", o.binding, "what happens when another device uses a session, a `word`: off, log, stepup, end, or default")
+	flag.Func("trusted-proxies", "`CIDR,...` of the proxies whose Forwarded and X-Forwarded-For headers are believed", func(s string) error {
+		for cidr := range strings.SplitSeq(s, ",") {
+			p, err := netip.ParsePrefix(cidr)
+			if err != nil {
+				return err
+			}
+			o.proxies = append(o.proxies, p)
+		}
+		return nil
+	})
 	flag.StringVar(&o.trail, "trail", "./data/trail", "`directory` of the sealed trail, or - for lines on standard output that nothing seals")
 	flag.StringVar(&o.anchor, "anchor", "./data/anchor", "`directory` that remembers how long the trail was; keep it where the server cannot change what is there")
 	flag.StringVar(&o.redis, "redis", "", "keep sessions in the Redis at this `address`, host:port or redis://..., and share them with other servers")

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
 )
 
 func TestMoneyAndThePasswordNeedARecentLogin(t *testing.T) {
@@ -21,6 +24,28 @@ func TestMoneyAndThePasswordNeedARecentLogin(t *testing.T) {
 		time.Sleep(recentLogin)
 		requireProblem(t, alice.post("/transfer", "amount", "1", "to", "bob"), 403, "REAUTH_REQUIRED")
 	})
+}
+
+func TestTheTokenOfAnotherDeviceIsTreatedAsTheFlagSays(t *testing.T) {
+	for mode, code := range map[scsguard.BindingMode]int{scsguard.Off: 200, scsguard.Log: 200, scsguard.StepUp: 403, scsguard.End: 401} {
+		s := newServer(t, func(o *options) { o.binding = mode })
+		alice := s.visitor()
+		alice.login("alice")
+		r := alice.request("POST", "/transfer", "application/json", `{"amount": 1, "to": "bob"}`)
+		r.Header.Set("User-Agent", "Another/1.0")
+		require.Equal(t, code, alice.do(r).Code, mode.String())
+	}
+}
+
+func TestTheAddressInTheTrailIsTheOneTheProxyTells(t *testing.T) {
+	for proxy, ip := range map[string]string{"192.0.2.1/32": "203.0.113.5", "10.0.0.0/8": "192.0.2.1"} {
+		s := newServer(t, func(o *options) { o.proxies = []netip.Prefix{netip.MustParsePrefix(proxy)} })
+		alice := s.visitor()
+		r := alice.request("POST", "/login", "application/json", `{"user": "alice", "password": "demo"}`)
+		r.Header.Set("X-Forwarded-For", "198.51.100.1, 203.0.113.5")
+		require.Equal(t, 200, alice.do(r).Code)
+		require.Equal(t, ip, s.events("login", 1)[0]["ip"])
+	}
 }
 
 func TestABrowserIsAskedForThePasswordAndNothingIsRepeatedBehindItsBack(t *testing.T) {

@@ -34,6 +34,7 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 	cfg := scsguard.Config{
 		Timeouts:       o.timeouts,
 		Limit:          o.limit,
+		Binding:        scsguard.Binding{Network: o.binding, UserAgent: o.binding},
 		Audit:          trail,
 		Remember:       scsguard.Remember{Store: scsguard.NewMemoryRememberStore(), Role: a.users.remembered},
 		OnReject:       a.reject,
@@ -43,6 +44,9 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 		if err := shareSessions(sessions, &cfg, o); err != nil {
 			return nil, err
 		}
+	}
+	if len(o.proxies) > 0 {
+		cfg.ClientIP = scsguard.TrustedProxies(o.proxies...)
 	}
 	var err error
 	a.guard, err = scsguard.New(sessions, cfg)
