@@ -17,6 +17,10 @@ import (
 // Config is the policy of a [Guard]. Audit must be set; the zero value of every
 // other field has a meaning. New copies it; later changes have no effect.
 type Config struct {
+	// Profile fills in what is left open below by the numbers of a standard, and
+	// refuses what breaks them. The zero value does neither.
+	Profile Profile
+
 	// Timeouts are the time limits. A zero Idle or Absolute takes the session
 	// manager's IdleTimeout or Lifetime, and where it has none 30 minutes and 8
 	// hours. Where both are set the stricter wins.
@@ -153,6 +157,7 @@ const (
 // withDefaults returns the configuration with every field filled in, for a
 // manager as it is.
 func (c Config) withDefaults(sm *scs.SessionManager) Config {
+	c.Profile.fill(&c)
 	c.Timeouts = c.Timeouts.withDefaults(sm.IdleTimeout, sm.Lifetime)
 	c.Binding = c.Binding.or(defaultBinding)
 	if _, forgets := sm.Store.(*memstore.MemStore); c.Registry == nil && forgets {
@@ -182,10 +187,16 @@ func (c Config) withDefaults(sm *scs.SessionManager) Config {
 	return c
 }
 
+// terms are what the configuration says about what standards are about.
+func (c Config) terms(sm *scs.SessionManager) terms {
+	return terms{inForce{c.Timeouts, c.Limit, c.Binding}, sm.Cookie, c.RotationGrace, c.InsecureCookie, c.Audit}
+}
+
 // problems returns everything that is wrong with a configuration whose defaults
 // are filled in.
 func (c Config) problems(sm *scs.SessionManager) []FieldError {
 	errs := slices.Concat(c.Timeouts.problems("Timeouts"), c.Limit.problems("Limit"), c.Binding.problems("Binding"))
+	errs = append(errs, c.Profile.problems("", c.terms(sm))...)
 	bad := func(field, value, consequence, cure string) {
 		errs = append(errs, FieldError{Field: field, Value: value, Problem: consequence, Cure: cure})
 	}

@@ -74,12 +74,12 @@ func nothingToSync(err error) bool {
 // does not report what its writer could not write. Use it beside a real sink in
 // [MultiSink].
 func Mirror(logger zerolog.Logger) Sink {
-	return SinkFunc(func(_ context.Context, records [][]byte) error {
+	return forgetful{func(_ context.Context, records [][]byte) error {
 		for _, r := range records {
 			logger.Info().RawJSON("audit", r).Msg("session event")
 		}
 		return nil
-	})
+	}}
 }
 
 // MultiSink returns a [Sink] that gives the records to all sinks at the same

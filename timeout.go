@@ -152,6 +152,11 @@ func (g *Guard) policy(ctx context.Context, s Subject) (inForce, error) {
 	}
 	binding := p.Binding.or(g.cfg.Binding)
 	errs := slices.Concat(t.problems("Policy.Timeouts"), limit.problems("Policy.Limit"), binding.problems("Policy.Binding"))
+	if len(errs) == 0 && g.cfg.Profile != ProfileNone {
+		asked := g.cfg.terms(g.sm)
+		asked.inForce = inForce{t, limit, binding}
+		errs = g.cfg.Profile.problems("Policy.", asked)
+	}
 	if len(errs) > 0 {
 		return inForce{}, &ConfigError{Fields: errs}
 	}

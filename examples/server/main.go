@@ -31,6 +31,7 @@ type options struct {
 	addr     string
 	timeouts scsguard.Timeouts
 	limit    scsguard.Limit
+	profile  scsguard.Profile
 	binding  scsguard.BindingMode // of all signals; zero: the library's defaults
 	proxies  []netip.Prefix
 	trail    string
@@ -48,6 +49,7 @@ func main() {
 	flag.DurationVar(&o.timeouts.Touch, "touch", 0, "record activity at most this often; 0 is a fifteenth of -idle, at most a minute")
 	flag.IntVar(&o.limit.Max, "max-sessions", 3, "largest number of sessions of one user; 0 is no limit")
 	flag.TextVar(&o.limit.OnExceed, "on-limit", scsguard.Warn, "what happens to a login beyond -max-sessions, a `word`: warn, deny or evict")
+	flag.TextVar(&o.profile, "profile", o.profile, "the `standard` whose numbers hold, and that refuses what breaks it: pci, nist-aal2, nist-aal2-rev3, nist-aal3, owasp-high-value, psd2")
 	flag.TextVar(&o.binding, "binding", o.binding, "what happens when another device uses a session, a `word`: off, log, stepup, end, or default")
 	flag.Func("trusted-proxies", "`CIDR,...` of the proxies whose Forwarded and X-Forwarded-For headers are believed", func(s string) error {
 		for cidr := range strings.SplitSeq(s, ",") {
@@ -64,6 +66,7 @@ func main() {
 	flag.StringVar(&o.redis, "redis", "", "keep sessions in the Redis at this `address`, host:port or redis://..., and share them with other servers")
 	flag.StringVar(&o.key, "key", "./data/key", "`file` with the secret that servers on one Redis share; made if it is missing")
 	flag.Parse()
+	o.leaveToProfile(flag.CommandLine)
 
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,6 +79,25 @@ func main() {
 	if err != nil {
 		log.Error("the server has stopped", "err", err)
 		os.Exit(1)
+	}
+}
+
+// leaveToProfile forgets the defaults of the flags that a profile decides about,
+// unless they were given.
+func (o *options) leaveToProfile(flags *flag.FlagSet) {
+	if o.profile == scsguard.ProfileNone {
+		return
+	}
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["idle"] {
+		o.timeouts.Idle = 0
+	}
+	if !given["absolute"] {
+		o.timeouts.Absolute = 0
+	}
+	if !given["max-sessions"] && !given["on-limit"] {
+		o.limit = scsguard.Limit{}
 	}
 }
 

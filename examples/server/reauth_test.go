@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"flag"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -64,4 +67,23 @@ func TestABrowserIsAskedForThePasswordAndNothingIsRepeatedBehindItsBack(t *testi
 		require.Contains(t, res.Body, "Please repeat what you wanted to do.")
 		require.Equal(t, startBalance, s.app.bank.balance("alice"))
 	})
+}
+
+func TestAProfileDecidesWhatTheCommandLineLeavesOpen(t *testing.T) {
+	for _, p := range []string{"pci", "nist-aal2", "nist-aal2-rev3", "nist-aal3", "owasp-high-value", "psd2"} {
+		s := newServer(t, func(o *options) {
+			require.NoError(t, o.profile.UnmarshalText([]byte(p)))
+			o.leaveToProfile(flag.NewFlagSet("", flag.ContinueOnError))
+		})
+		require.Equal(t, p, s.app.guard.PolicyReport().Profile.String())
+		require.Equal(t, scsguard.Limit{Max: 3, OnExceed: scsguard.Deny}, s.app.guard.PolicyReport().Limit)
+	}
+	o := defaults()
+	o.profile = scsguard.ProfilePSD2
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.DurationVar(&o.timeouts.Idle, "idle", 15*time.Minute, "")
+	require.NoError(t, flags.Parse([]string{"-idle", "10m"}))
+	o.leaveToProfile(flags)
+	_, err := newApp(newManager(), scsguard.SinkFunc(func(context.Context, [][]byte) error { return nil }), o, slog.Default())
+	require.ErrorContains(t, err, "EU 2018/389 Art. 4(3)(d)")
 }

@@ -28,10 +28,12 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 
 	// HttpOnly and SameSite=Lax are what scs does by itself.
 	sessions.Cookie.Name, sessions.Cookie.Secure = "__Host-session", true
+	sessions.Cookie.Persist = o.profile == scsguard.ProfileNone
 	sessions.Lifetime = max(sessions.Lifetime, o.timeouts.Absolute)
 	sessions.ErrorFunc = a.fail
 
 	cfg := scsguard.Config{
+		Profile:        o.profile,
 		Timeouts:       o.timeouts,
 		Limit:          o.limit,
 		Binding:        scsguard.Binding{Network: o.binding, UserAgent: o.binding},
