@@ -28,6 +28,7 @@ const (
 	EventReauth              EventKind = "reauth"               // the user proved again who he is
 	EventFingerprintMismatch EventKind = "fingerprint_mismatch" // another device or network, once for each change
 	EventTokenReuse          EventKind = "token_reuse"          // an old token, or one that was used to come back, after its grace or from another device
+	EventDuplicateCookie     EventKind = "duplicate_cookie"     // several session cookies in one request: one may have been planted
 	EventEnroll              EventKind = "enroll"               // a session that was logged in without the guard is under it from now on
 	EventRevoke              EventKind = "revoke"               // EndAll or EndEveryone was called: by whom, for whom, how many
 	EventConfigChanged       EventKind = "config_changed"       // the session manager was changed behind the guard's back
@@ -41,7 +42,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventLogin, EventLogout, EventTimeout, EventExtend, EventConcurrentWarning,
 		EventLoginDenied, EventLoginFailed, EventRenew, EventPrivilegeChange, EventReauth,
-		EventFingerprintMismatch, EventTokenReuse, EventEnroll, EventRevoke, EventConfigChanged, EventGap, EventDegraded,
+		EventFingerprintMismatch, EventTokenReuse, EventDuplicateCookie, EventEnroll, EventRevoke, EventConfigChanged, EventGap, EventDegraded,
 	}
 }
 

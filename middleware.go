@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -45,7 +44,11 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 	}
 	r := g.newRequest(req)
 	_, r.passive = req.Context().Value(passiveKey{g}).(passive)
-	ctx, err := g.load(g.withRequest(req.Context(), r), r, g.token(req))
+	ctx := g.withRequest(req.Context(), r)
+	token, err := g.token(ctx, r, req)
+	if err == nil {
+		ctx, err = g.load(ctx, r, token)
+	}
 	g.tellPostponed(ctx, r)
 	if err != nil {
 		g.fail(w, req, err)
@@ -78,32 +81,6 @@ func vary(h http.Header) {
 	}
 	h.Add("Vary", "Cookie")
 }
-
-// token returns the first cookie that can be a token, or "". It reads what
-// http.Request.CookiesNamed does, and makes nothing of the others.
-func (g *Guard) token(req *http.Request) string {
-	for _, line := range req.Header["Cookie"] {
-		for line != "" {
-			var part string
-			part, line, _ = strings.Cut(line, ";")
-			name, value, _ := strings.Cut(strings.Trim(part, blanks), "=")
-			if strings.Trim(name, blanks) != g.sm.Cookie.Name {
-				continue
-			}
-			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
-				value = value[1 : len(value)-1]
-			}
-			if validToken(value) {
-				return value
-			}
-		}
-	}
-	return ""
-}
-
-// blanks are what may stand around a cookie (RFC 6265 section 5.2), and what
-// net/http takes off besides.
-const blanks = " \t\r\n"
 
 // load loads the session with that token, or an empty one if it must not be
 // used. A session that another request changes meanwhile is loaded again.

@@ -25,7 +25,7 @@ const (
 	ReasonWrongDevice     Reason = "wrong_device"
 	ReasonEnded           Reason = "ended" // for a reason that is none of the visitor's business
 	ReasonLoginRequired   Reason = "login_required"
-	ReasonLimit           Reason = "session_limit" // a login beyond the cap, noticed by Config.UserID
+	ReasonLimit           Reason = "session_limit"   // a login beyond the cap, noticed by Config.UserID
 	ReasonReauthRequired  Reason = "reauth_required" // logged in, but not recently enough for this
 	ReasonUnavailable     Reason = "unavailable"
 	ReasonMisconfigured   Reason = "misconfigured" // a middleware outside of Protect
