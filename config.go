@@ -59,6 +59,21 @@ type Config struct {
 	// nobody.
 	Remember Remember
 
+	// Token lets API clients carry the token in a header in place of the cookie. It
+	// returns the token of a request, "" if it has none yet, and whether the request
+	// is such a client's: then its cookies are not looked at, none is set, and Login
+	// hands out the token in [Session.Token]. Records, limits, binding and trail are
+	// those of all other sessions, so the API is never more lenient than the pages.
+	// A token that changes later is told in the response header [TokenHeader].
+	// [BearerToken] reads the usual header:
+	//
+	//	Token: func(r *http.Request) (string, bool) {
+	//		return scsguard.BearerToken(r), strings.HasPrefix(r.URL.Path, "/api/")
+	//	},
+	//
+	// Default: every request uses the cookie.
+	Token func(*http.Request) (token string, api bool)
+
 	// UserID reads the application's own user key from the session data in ctx,
 	// "" if nobody is logged in there. With it the application's handlers may stay
 	// as they are. A session that was logged in before the guard came is enrolled

@@ -23,6 +23,9 @@ const maxCandidates = 16
 // token returns the token of a request, "" if there is none. Of several it is the
 // best one, and that there were several is recorded.
 func (g *Guard) token(ctx context.Context, r *request, req *http.Request) (string, error) {
+	if token, api := g.headerToken(r, req); api {
+		return token, nil
+	}
 	var first [2]string // usually there is one, and nothing has to be made for it
 	values, tokens := first[:0:1], first[1:1:2]
 	for value := range cookiesNamed(req, g.sm.Cookie.Name) {

@@ -131,6 +131,10 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	l.takeOver(ctx, settled)
 	s := settled.Record.public()
 	s.Current, s.LastLogin, s.Others = true, adm.LastLogin, publicSessions(adm.Others, "")
+	if r.api {
+		token := g.sm.Token(ctx)
+		s.token = &token
+	}
 	return s, nil
 }
 
@@ -398,7 +402,7 @@ func (l *login) stillborn(ctx context.Context, rec Record) (Session, error) {
 	r.wasLive = true // the session data carries the mark of a login, and must not be stored
 	r.mu.Unlock()
 	r.close(rec, true)
-	if rec.Ending.Reason == EndReplaced {
+	if rec.Ending.Reason == EndReplaced && !r.api {
 		// Another tab of the same browser was a moment later, and the browser gets
 		// its cookie. For this visitor nothing went wrong.
 		return rec.public(), nil

@@ -115,7 +115,7 @@ func (g *Guard) notice(ctx context.Context, r *request, w http.ResponseWriter) e
 	case what == loggedOut:
 		err := g.noticeLogout(ctx, r, rec)
 		if err != nil && !g.isStale(ctx, r, false) {
-			g.sm.WriteSessionCookie(ctx, w, "", time.Time{})
+			g.deliver(ctx, r, w, "", time.Time{})
 		}
 		return err
 	}

@@ -30,6 +30,7 @@ type request struct {
 	ipSource  string // empty outside of Protect
 	userAgent string
 	requestID string
+	api       bool // of a client that carries the token in a header: it gets no cookie
 
 	turn sync.Mutex // held by a verb that changes the session, and while it is saved
 

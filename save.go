@@ -44,7 +44,7 @@ func (g *Guard) saveStatus(ctx context.Context, r *request, w http.ResponseWrite
 	case scs.Destroyed:
 		err := g.settleFate(ctx, r)
 		if !g.isStale(ctx, r, false) {
-			g.sm.WriteSessionCookie(ctx, w, "", time.Time{})
+			g.deliver(ctx, r, w, "", time.Time{})
 		}
 		return err
 	}
@@ -62,7 +62,7 @@ func (g *Guard) saveStatus(ctx context.Context, r *request, w http.ResponseWrite
 		return errors.Join(err, g.abort(ctx, r))
 	}
 	if token = r.tokenOf(g.storeKey(token), token); token != "" && !g.isStale(ctx, r, true) {
-		g.sm.WriteSessionCookie(ctx, w, token, expiry)
+		g.deliver(ctx, r, w, token, expiry)
 	}
 	return err
 }

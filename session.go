@@ -38,6 +38,8 @@ type Session struct {
 	// user's login before, and his other sessions that go on.
 	LastLogin LastLogin
 	Others    []Session
+
+	token *string // behind a pointer, so that no verb of package fmt prints it
 }
 
 // LogValue logs the session and its user, so that the application's own log
