@@ -27,7 +27,7 @@ const (
 	chrome  = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 	home    = "192.0.2.10:4711"
 	mobile  = "198.51.100.23:4711"
-	office  = "203.0.113.5:4711"
+	work    = "203.0.113.5:4711"
 )
 
 func binding(b scsguard.Binding) func(*scsguard.Config) {
@@ -138,10 +138,10 @@ func TestAnotherDeviceIsRecordedOnceForEachChange(t *testing.T) {
 			{firefox, "198.51.100.99:4711", ""}, // the same network
 			{firefox, home, ""},                 // home again: the device itself
 			{firefox, mobile, ""},               // as it was recorded
-			{firefox, office, "log network"},
-			{chrome, office, "stepup user_agent,network"},
-			{chrome, office, ""},
-			{strings.ReplaceAll(chrome, "126", "127"), office, ""},
+			{firefox, work, "log network"},
+			{chrome, work, "stepup user_agent,network"},
+			{chrome, work, ""},
+			{strings.ReplaceAll(chrome, "126", "127"), work, ""},
 			{chrome, home, "stepup user_agent"},
 		} {
 			a.sink.lines = nil
@@ -332,7 +332,7 @@ func TestTheTrailNamesADeviceByKeyedDigestsOnly(t *testing.T) {
 		b := a.browser()
 		b.agent = firefox
 		b.login(t, "alice")
-		b.at(chrome, office).whoami()
+		b.at(chrome, work).whoami()
 		synctest.Wait()
 		login, other := a.sink.events(t, scsguard.EventLogin)[0], a.sink.events(t, scsguard.EventFingerprintMismatch)[0]
 		require.Regexp(t, `^[0-9a-f]{32}\.[0-9a-f]{32}\.[0-9a-f]{32}$`, login.str("fingerprint"))
@@ -352,7 +352,7 @@ func TestASessionFromOutsideOfHTTPIsBoundByItsFirstRequest(t *testing.T) {
 		b := a.browser()
 		b.cookies["__Host-session"] = token
 		require.Equal(t, "alice", b.whoami())
-		require.Equal(t, "401 wrong_device", b.at(chrome, office).whoami())
+		require.Equal(t, "401 wrong_device", b.at(chrome, work).whoami())
 	}, binding(both(scsguard.End)))
 }
 
@@ -376,7 +376,7 @@ func TestThePolicyDecidesAboutTheBindingOfEachSubject(t *testing.T) {
 		for role, expected := range map[string]string{"admin": "401 wrong_device", "staff": "alice staff"} {
 			b := a.browser()
 			require.Equal(t, http.StatusOK, b.get("/login?user=alice&role="+role).Code)
-			require.Equal(t, expected, b.at(b.agent, office).whoami())
+			require.Equal(t, expected, b.at(b.agent, work).whoami())
 		}
 	}, func(c *scsguard.Config) {
 		c.Policy = func(_ context.Context, s scsguard.Subject) scsguard.Policy {
