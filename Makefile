@@ -58,6 +58,10 @@ rolling:
 adopting:
 	ADOPTING=write go test -count=1 -run '^TestTheDifferencesInTheDocs$$' ./examples/adopt
 
+# Writes docs/controls.md anew; a test says when that is needed.
+controls:
+	CONTROLS=write go test -count=1 -run '^TestTheControlsInTheDocs$$' .
+
 # Half a minute for each fuzz target.
 fuzz:
 	@for p in . ./auditlog; do for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$p/*_test.go | cut -d' ' -f2); do \
