@@ -284,6 +284,7 @@ func TestARenewalDoesNotBindASessionToAnotherDevice(t *testing.T) {
 			other.whoami()
 			require.Equal(t, []string{"stepup user_agent"}, changedIn(t, a.sink), "once")
 			require.Equal(t, "alice", strings.Fields(other.at(b.agent, b.addr).whoami())[0])
+			synctest.Wait()
 			require.Len(t, changedIn(t, a.sink), 1, "its own device is no other one")
 			own, err := a.guard.SessionsOf(t.Context(), "alice")
 			require.NoError(t, err)

@@ -45,7 +45,7 @@ func (g *Guard) token(ctx context.Context, r *request, req *http.Request) (strin
 	if n := len(tokens); n > maxCandidates {
 		tokens = slices.Delete(tokens, maxCandidates/2, n-maxCandidates/2)
 	}
-	best, worth, live := "", worth(-1), 0
+	best, most, live := "", worth(-1), 0
 	var session Record
 	for _, token := range tokens {
 		w, rec, err := g.worth(ctx, r, g.storeKey(token))
@@ -55,8 +55,8 @@ func (g *Guard) token(ctx context.Context, r *request, req *http.Request) (strin
 		if w >= worthAnotherDevice {
 			live++
 		}
-		if w > worth { // of equals the first, as where there is no guard
-			best, worth, session = token, w, rec
+		if w > most { // of equals the first, as where there is no guard
+			best, most, session = token, w, rec
 		}
 	}
 	e := g.event(r, EventDuplicateCookie, session)
