@@ -4,7 +4,7 @@
 MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour rolling adopting fuzz bench bench-smoke programs tamper
+.PHONY: test check race mutants some-mutants tour rolling adopting controls fuzz bench bench-smoke programs tamper
 
 test: check programs race tamper bench-smoke some-mutants
 

@@ -260,6 +260,7 @@ func (g *Guard) keepMismatch(ctx context.Context, before Record, now *Record) {
 // for pages that are public but must not silently turn from "logged in" to
 // "anonymous". The binding itself holds everywhere within [Guard.Protect].
 func (g *Guard) EnforceBinding(next http.Handler) http.Handler {
+	g.mustExist()
 	return g.gate(next, func(r *request, _ Record, _ bool) Reason {
 		if r.endedReason() == ReasonWrongDevice {
 			return ReasonWrongDevice

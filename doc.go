@@ -25,8 +25,9 @@
 // it is. From there: [Guard.RequireLogin] and the other middlewares,
 // [Guard.Elevate] for a change of privilege, [Guard.EndAll] for a changed
 // password, [Guard.Sessions] for a page that shows a user his sessions,
-// [Config.Policy] for limits that depend on the user, [Remember] for browsers
-// that come back without a password.
+// [Guard.RequireRecentLogin] for what needs a fresh proof, [Config.Policy] for
+// limits that depend on the user, [Config.Profile] for those of a standard,
+// [Remember] for browsers that come back without a password.
 //
 // # The idea
 //
@@ -71,7 +72,9 @@
 //
 // It does not authenticate users, count failed logins against them, or replace
 // TLS and a protection against cross-site requests (http.CrossOriginProtection).
-// Whoever copies a token from the same network and browser is not told apart
-// from its owner while the session lives. A writer sink protects the trail from
-// nobody who can write to its file; package auditlog seals it.
+// Whoever copies a token and comes with the same kind of browser is not told apart
+// from its owner while the session lives, and a user agent is easily copied, too:
+// [Binding] makes a stolen token less useful, and not useless. A writer sink
+// protects the trail from nobody who can write to its file; package auditlog seals
+// it.
 package scsguard

@@ -77,20 +77,23 @@ func TestNobodyIsLoggedInWithANilGuard(t *testing.T) {
 func mounted(g *scsguard.Guard) map[string]func() {
 	next := http.NotFoundHandler()
 	return map[string]func(){
-		"Protect":         func() { g.Protect(next) },
-		"LoadAndSave":     func() { g.LoadAndSave(next) },
-		"RequireLogin":    func() { g.RequireLogin(next) },
-		"EnforceTimeouts": func() { g.EnforceTimeouts(next) },
-		"LimitIdle":       func() { g.LimitIdle(time.Minute) },
-		"Passive":         func() { g.Passive(next) },
-		"CutOff":          func() { g.CutOff(next) },
-		"StatusHandler":   func() { g.StatusHandler() },
-		"ExtendHandler":   func() { g.ExtendHandler() },
-		"SessionsHandler": func() { g.SessionsHandler() },
-		"Store":           func() { g.Store() },
-		"Registry":        func() { g.Registry() },
-		"TokenHash":       func() { g.TokenHash("token") },
-		"TokenHashes":     func() { g.TokenHashes("token") },
+		"Protect":            func() { g.Protect(next) },
+		"LoadAndSave":        func() { g.LoadAndSave(next) },
+		"RequireLogin":       func() { g.RequireLogin(next) },
+		"EnforceTimeouts":    func() { g.EnforceTimeouts(next) },
+		"EnforceBinding":     func() { g.EnforceBinding(next) },
+		"RequireRecentLogin": func() { g.RequireRecentLogin(time.Minute) },
+		"PolicyReport":       func() { g.PolicyReport() },
+		"LimitIdle":          func() { g.LimitIdle(time.Minute) },
+		"Passive":            func() { g.Passive(next) },
+		"CutOff":             func() { g.CutOff(next) },
+		"StatusHandler":      func() { g.StatusHandler() },
+		"ExtendHandler":      func() { g.ExtendHandler() },
+		"SessionsHandler":    func() { g.SessionsHandler() },
+		"Store":              func() { g.Store() },
+		"Registry":           func() { g.Registry() },
+		"TokenHash":          func() { g.TokenHash("token") },
+		"TokenHashes":        func() { g.TokenHashes("token") },
 	}
 }
 

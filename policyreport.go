@@ -42,6 +42,7 @@ type Deviation struct {
 // PolicyReport compares what is in force, for a subject of which Config.Policy says
 // nothing, with the standards. The session manager's settings are those of now.
 func (g *Guard) PolicyReport() PolicyReport {
+	g.mustExist()
 	t := g.cfg.terms(g.sm)
 	t.Absolute = stricter(t.Absolute, g.sm.Lifetime)
 	t.Idle = min(t.Idle, t.Absolute)

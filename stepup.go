@@ -27,6 +27,7 @@ import (
 //
 // It panics if maxAge is not positive, at start-up, where the mistake is.
 func (g *Guard) RequireRecentLogin(maxAge time.Duration, methods ...string) func(http.Handler) http.Handler {
+	g.mustExist()
 	if maxAge <= 0 {
 		panic("scsguard: RequireRecentLogin needs a positive duration")
 	}
