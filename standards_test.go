@@ -50,7 +50,7 @@ func requireLimits(t *testing.T, p scsguard.Profile, idle, absolute time.Duratio
 		}
 		time.Sleep(absolute - 1 - time.Since(started))
 		require.Equal(t, "alice", b.whoami())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.Equal(t, "401 absolute", b.whoami())
 		synctest.Wait()
 		require.Equal(t, "absolute", a.sink.endings(t)[id+"/end"].str("reason"))
