@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -108,12 +107,31 @@ const (
 // bindings makes requests of one session that find another device at the same
 // time find it one after the other, so that the first one records it.
 type bindings struct {
-	seed    maphash.Seed
-	stripes [64]sync.Mutex
+	seed  maphash.Seed
+	turns [64]chan struct{} // of capacity 1, full while somebody has it
 }
 
-func (b *bindings) of(session string) *sync.Mutex {
-	return &b.stripes[maphash.String(b.seed, session)%uint64(len(b.stripes))]
+func newBindings() *bindings {
+	b := &bindings{seed: maphash.MakeSeed()}
+	for i := range b.turns {
+		b.turns[i] = make(chan struct{}, 1)
+	}
+	return b
+}
+
+// take waits for the session's turn, but not for long: with a registry that does
+// not answer, the last of many requests would wait for all others. Who has not got
+// it goes on, and may record what another one records.
+func (b *bindings) take(session string, wait time.Duration) (done func()) {
+	turn := b.turns[maphash.String(b.seed, session)%uint64(len(b.turns))]
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }
+	case <-timer.C:
+		return func() {}
+	}
 }
 
 // bind compares the client of an HTTP request with the device that its session is
@@ -137,9 +155,7 @@ func (g *Guard) bind(ctx context.Context, r *request, rec Record, b Binding) (Re
 	case d.mode == 0, d.settled(rec):
 		return rec, nil
 	}
-	lock := g.bindings.of(rec.Session)
-	lock.Lock()
-	defer lock.Unlock()
+	defer g.bindings.take(rec.Session, g.cfg.CallTimeout)()
 	return g.mismatch(ctx, r, rec, d)
 }
 

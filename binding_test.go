@@ -168,6 +168,41 @@ func TestRequestsAtTheSameTimeRecordAnotherDeviceOnce(t *testing.T) {
 	}, binding(scsguard.Binding{Network: scsguard.Off}))
 }
 
+// lazyRegistry answers a Get late, once it is told to.
+type lazyRegistry struct {
+	scsguard.Registry
+	after *atomic.Int64
+}
+
+func (r lazyRegistry) Namespace(string) scsguard.Registry { return r }
+
+func (r lazyRegistry) Get(ctx context.Context, key scsguard.Key) (scsguard.Record, error) {
+	rec, err := r.Registry.Get(ctx, key)
+	if d := r.after.Load(); d > 0 {
+		time.Sleep(time.Duration(d))
+	}
+	return rec, err
+}
+
+func TestManyRequestsOfAnotherDeviceDoNotWaitForEachOtherForLong(t *testing.T) {
+	registry := lazyRegistry{scsguard.NewMemoryRegistry(), new(atomic.Int64)}
+	bubble(t, func(t *testing.T, a *app) {
+		b := a.browser()
+		b.login(t, "alice")
+		registry.after.Store(int64(1900 * time.Millisecond))
+		started := time.Now()
+		other := b.at("other browser", home)
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { other.whoami() })
+		}
+		all.Wait()
+		require.Less(t, time.Since(started), 10*time.Second)
+	}, func(c *scsguard.Config) {
+		c.Registry, c.Keys, c.CallTimeout = registry, [][]byte{make([]byte, 32)}, 2*time.Second
+	})
+}
+
 func TestAFloodOfInventedDevicesIsNoFloodInTheTrail(t *testing.T) {
 	bubble(t, func(t *testing.T, a *app) {
 		b := a.browser()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +43,7 @@ type Guard struct {
 	orphans  orphans
 	writers  keyLocks
 	clients  clients
-	bindings bindings
+	bindings *bindings
 
 	// finestTouch is the shortest interval of recorded activity that a LimitIdle
 	// needs; touchGiven says that the application has chosen the interval.
@@ -107,7 +106,7 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 	}
 	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
 	g.retries = newRetries()
-	g.bindings.seed = maphash.MakeSeed()
+	g.bindings = newBindings()
 	g.outer = newStore(g)
 	sm.Store, sm.IdleTimeout = g.outer, 0
 	if g.memory != nil {

@@ -63,6 +63,8 @@ func (r *request) notRecent(rec Record, maxAge time.Duration, methods []string) 
 		return "old_token"
 	case rec.Remembered:
 		return "remembered"
+	case rec.AuthTime.IsZero() && rec.Mismatch != "":
+		return "other_device"
 	case rec.AuthTime.IsZero(), r.arrived.Sub(rec.AuthTime) >= maxAge:
 		return "too_long_ago"
 	}

@@ -143,6 +143,14 @@ func TestTheTokenBeforeARotationAndAnotherDeviceAreNotRecent(t *testing.T) {
 		other := b.at(chrome, b.addr)
 		require.Equal(t, http.StatusForbidden, other.get("/transfer").Code)
 		require.Equal(t, http.StatusForbidden, b.get("/transfer").Code, "the session, whoever asks")
+		synctest.Wait()
+		var why []string
+		for _, e := range a.sink.events(t, scsguard.EventReauth) {
+			if e.str("outcome") == "failure" {
+				why = append(why, e.str("reason"))
+			}
+		}
+		require.Equal(t, []string{"old_token", "other_device"}, why)
 		require.Equal(t, http.StatusOK, b.get("/reauth").Code)
 		require.Equal(t, http.StatusOK, b.get("/transfer").Code)
 	})
