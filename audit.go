@@ -154,6 +154,8 @@ func keepsNothing(s Sink) bool {
 	switch s := s.(type) {
 	case forgetful:
 		return true
+	case *fallbackSink:
+		return keepsNothing(s.primary) // what it keeps is looked for there
 	case *multiSink:
 		for _, b := range s.branches {
 			if !keepsNothing(b.sink) {

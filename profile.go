@@ -15,7 +15,8 @@ import (
 // with all of them.
 //
 // Beyond its numbers every profile wants: a cookie without an InsecureCookie excuse,
-// a trail that is kept, and no grace after a rotation (ASVS 5.0 7.2.4). It sets a cap
+// a trail that is kept and that nothing is granted without, and no grace after a
+// rotation (ASVS 5.0 7.2.4). It sets a cap
 // of three sessions beyond which a login is refused; the standards want a limit that
 // somebody has thought about (ASVS 5.0 7.1.2, NIST SP 800-53 AC-10) and name none.
 //
@@ -58,6 +59,7 @@ type terms struct {
 	grace          time.Duration
 	insecureCookie string
 	audit          Sink
+	auditDown      AuditDown
 }
 
 var profiles = [...]profile{
@@ -129,6 +131,8 @@ func rules(own ...requirement) []requirement {
 	return append(own,
 		requirement{source: "ASVS 5.0 7.2.4", field: "RotationGrace", asks: "an old token that is worthless as soon as there is a new one",
 			breaks: func(t terms) (string, bool) { return t.grace.String(), t.grace > 0 }},
+		requirement{source: "ASVS 5.0 16.5.3", field: "OnAuditDown", asks: "nothing that is granted without a trail",
+			breaks: func(t terms) (string, bool) { return t.auditDown.String(), t.auditDown != AuditDeny }},
 		requirement{source: "ASVS 5.0 3.3.1 to 3.3.4", field: "InsecureCookie", asks: "a cookie that is Secure, HttpOnly, SameSite and __Host-",
 			breaks: func(t terms) (string, bool) { return fmt.Sprintf("%q", t.insecureCookie), t.insecureCookie != "" }},
 		requirement{source: "ASVS 5.0 7.1.2", field: "Limit.Max", asks: "a cap on the concurrent sessions of a user",

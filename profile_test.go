@@ -102,6 +102,8 @@ func TestEachProfileRefusesWhatMakesTheRestWorthless(t *testing.T) {
 		}{
 			{"RotationGrace", "ASVS 5.0 7.2.4", func(c *scsguard.Config) { c.RotationGrace = time.Second }},
 			{"InsecureCookie", "ASVS 5.0 3.3.1", func(c *scsguard.Config) { c.InsecureCookie = "an old proxy" }},
+			{"OnAuditDown", "ASVS 5.0 16.5.3", func(c *scsguard.Config) { c.OnAuditDown = scsguard.AuditAllowAndFlag }},
+			{"Audit", "", func(c *scsguard.Config) { c.Audit = scsguard.FallbackSink(scsguard.Discard(), kept) }},
 			{"Audit", "", func(c *scsguard.Config) { c.Audit = scsguard.Discard() }},
 			{"Audit", "", func(c *scsguard.Config) {
 				c.Audit = scsguard.MultiSink(scsguard.Discard(), scsguard.Mirror(zerolog.Nop()))
