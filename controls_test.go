@@ -68,6 +68,8 @@ var controls = []control{
 	{"Pitfall12", "seen in other libraries", "parallel requests around a rotation", []string{"Config"}, []string{"TestRequestsUnderWayDuringARotationAreServed"}},
 	{"Pitfall13", "seen in other libraries", "what a remembered session may not do", []string{"Remembered", "Guard.RequireRecentLogin"}, []string{"TestARememberedSessionIsNeverRecentUntilAFullReauthentication"}},
 	{"Pitfall19", "CWE-384", "session fixation", []string{"Guard.Login"}, []string{"TestLoginGivesANewTokenAndTheOldOneIsWorthNothing"}},
+	{"Pitfall20", "seen in other libraries", "a log that forks, forgets its end, or can be rewritten", []string{"auditlog/doc.go"}, nil},
+	{"Pitfall21", "seen in other libraries", "a log that cannot be written and blocks logouts", []string{"AuditDown"}, nil},
 	{"Pitfall23", "seen in other libraries", "device binding that alarms on the wrong things", []string{"Binding", "TrustedProxies", "Guard.EnforceBinding"}, []string{"TestEachPairOfDevicesIsToldApartAsTheTableSays", "TestForwardingHeadersOfAnUntrustedPeerChangeNothing", "FuzzNobodyChoosesHisAddress"}},
 	{"CWE 601", "CWE-601; ASVS 5.0 3.7.2", "no open redirect on the way back from a re-authentication", []string{"ReturnPath"}, []string{"TestTheWayBackLeadsToNoOtherHost", "FuzzTheWayBackLeadsToNoOtherHost", "TestABrowserIsSentToProveWhoHeIsAndFindsBack"}},
 }
