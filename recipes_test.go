@@ -89,7 +89,7 @@ func loginAs(a *app) {
 	a.handle("/as", func(_ http.ResponseWriter, r *http.Request) error {
 		opts := []scsguard.LoginOption{scsguard.Role(r.FormValue("role"))}
 		if r.FormValue("remembered") != "" {
-			opts = append(opts, scsguard.Remembered())
+			opts = append(opts, scsguard.Remembered(), scsguard.AuthenticatedAt(time.Now())) // after the EndAll
 		}
 		if r.FormValue("aal") == "2" {
 			opts = append(opts, scsguard.AAL(2))
