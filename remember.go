@@ -181,6 +181,8 @@ func (o loginOptions) checkRemember(g *Guard, r *request) error {
 		why = "there is no Config.Remember.Store to keep it in"
 	case r.http == nil:
 		why = "outside of Protect no cookie can be set"
+	case r.api:
+		why = "an API client has no cookie; it keeps the token of its session"
 	case o.external != "":
 		why = "a session with an ExternalID ends with the identity provider's, which nobody would hear of while the browser is away"
 	case o.actor != "":

@@ -111,7 +111,7 @@ func (l *login) settleFamilies(ctx context.Context, failed bool) {
 		_ = g.mustEndFamily(ctx, r, l.prior.Remember, "", replaced)
 	}
 	cookie := l.cookie
-	if t, ok := g.rememberTokenOf(r.http); ok {
+	if t, ok := g.rememberTokenOf(r, r.http); ok {
 		_ = g.mustEndFamily(ctx, r, t.family, "", replaced)
 		if cookie == nil {
 			cookie = &familyCookie{clear: true}
@@ -123,7 +123,7 @@ func (l *login) settleFamilies(ctx context.Context, failed bool) {
 // forget ends the family of the browser's cookie, after a logout. The family of a
 // session that has ended is ended by afterEnd.
 func (g *Guard) forget(ctx context.Context, r *request) error {
-	t, ok := g.rememberTokenOf(r.http)
+	t, ok := g.rememberTokenOf(r, r.http)
 	if !ok {
 		return nil
 	}
@@ -181,7 +181,7 @@ func (g *Guard) writeFamily(ctx context.Context, r *request, w http.ResponseWrit
 	case g.cfg.Remember.Store == nil:
 		return
 	case (c == nil || c.restored) && destroyed && wasLive, c != nil && c.clear:
-		if _, ok := g.rememberTokenOf(r.http); ok && !stale {
+		if _, ok := g.rememberTokenOf(r, r.http); ok && !stale {
 			g.setRememberCookie(w, "", -1)
 		}
 		return

@@ -44,7 +44,7 @@ func (g *Guard) restore(original, req *http.Request, r *request) (*http.Request,
 	if g.cfg.Remember.Store == nil || !r.mayRestore() || g.open() != nil || !g.cfg.Remember.When(original) {
 		return req, r
 	}
-	token, ok := g.rememberTokenOf(original)
+	token, ok := g.rememberTokenOf(r, original)
 	if !ok {
 		return req, r
 	}

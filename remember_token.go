@@ -62,9 +62,10 @@ func (g *Guard) parseRememberToken(value string) (rememberToken, bool) {
 	return rememberToken{}, false
 }
 
-// rememberTokenOf returns the first genuine token of a request.
-func (g *Guard) rememberTokenOf(req *http.Request) (rememberToken, bool) {
-	if g.cfg.Remember.Store == nil || req == nil {
+// rememberTokenOf returns the first genuine token of a request. The cookies of an
+// API client are not looked at.
+func (g *Guard) rememberTokenOf(r *request, req *http.Request) (rememberToken, bool) {
+	if g.cfg.Remember.Store == nil || req == nil || r.api {
 		return rememberToken{}, false
 	}
 	for _, c := range req.CookiesNamed(g.cfg.Remember.Cookie) {
@@ -112,21 +113,10 @@ func (g *Guard) openAnswer(t rememberToken, sealed string) (next rememberToken, 
 	return rememberToken{}, "", false
 }
 
-// kindOfBrowser is the user agent without its numbers: the same after an update,
-// and another one on a telephone or in another browser.
-func kindOfBrowser(userAgent string) string {
-	return strings.Map(func(r rune) rune {
-		if '0' <= r && r <= '9' || r == '.' || r == '_' {
-			return -1
-		}
-		return r
-	}, userAgent)
-}
-
 // rememberedDevice is a keyed digest of what a remembered device stays the same
-// in: not of its network, which it leaves every day.
+// in: browser and platform, not its network, which it leaves every day.
 func (g *Guard) rememberedDevice(key []byte, r *request) string {
-	return digest(key, "remembered device", kindOfBrowser(r.userAgent))
+	return digest(key, "remembered device", deviceOf(r.userAgent))
 }
 
 func (g *Guard) isRememberedDevice(r *request, recorded string) bool {

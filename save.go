@@ -28,7 +28,7 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 		// As in saveStatus: the session that a login was to replace goes on.
 		token := g.sm.Token(ctx)
 		if token = r.tokenOf(g.storeKey(token), token); token != "" {
-			g.sm.WriteSessionCookie(ctx, w, token, rec.Absolute)
+			g.deliver(ctx, r, w, token, rec.Absolute)
 		}
 	}
 	g.deleteRenounced(ctx, r)
