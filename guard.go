@@ -41,7 +41,8 @@ type Guard struct {
 	retries  *retries
 	aliases  aliases
 	orphans  orphans
-	writers  keyLocks
+	writers  keyLocks // of one session's data
+	logins   keyLocks // of one user
 	clients  clients
 	bindings *bindings
 

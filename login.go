@@ -101,6 +101,8 @@ func (l *login) run(ctx context.Context) (Session, error) {
 	if !l.noticed && (l.had && l.prior.User != l.user || !l.had && g.isOfOther(r, l.before.mark, l.user)) {
 		l.taken = g.takeValues(ctx)
 	}
+	leave := l.queue(ctx)
+	defer leave()
 	adm, err := l.admit(ctx)
 	if err != nil {
 		l.undo(ctx)
@@ -215,6 +217,22 @@ func (l *login) admit(ctx context.Context) (Admitted, error) {
 		return adm, &LimitError{User: l.user, Max: l.limit.Max, Sessions: publicSessions(adm.Others, "")}
 	}
 	return adm, ErrRevoked
+}
+
+// queue lets the logins of one user in this process wait for each other, as long as
+// a call may take. The registry decides without it; but where that is far away,
+// hundreds of logins at once would all have to deal with all the others.
+func (l *login) queue(ctx context.Context) (leave func()) {
+	if l.g.memory != nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.g.cfg.CallTimeout)
+	defer cancel()
+	leave, err := l.g.logins.lock(ctx, Key(l.user))
+	if err != nil {
+		return func() {} // nothing depends on it
+	}
+	return leave
 }
 
 func (l *login) admission() Admission {
