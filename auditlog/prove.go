@@ -52,7 +52,7 @@ func (rep *Report) Prove(ctx context.Context, stream string, seq int64) ([]byte,
 		}
 		return nil
 	}
-	if err := s.run(); err != nil && !errors.Is(err, errEnough) {
+	if err := s.run(); err != nil && !errors.Is(err, errEnough) && !s.behind(st, err) {
 		return nil, fmt.Errorf("auditlog: %w", err)
 	}
 	if s.tree.size != st.Size || s.tree.root() != st.Root {

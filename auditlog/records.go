@@ -80,7 +80,7 @@ func (rep *Report) records(ctx context.Context, st *StreamReport, yield func(Rec
 	switch {
 	case err == stopped:
 		return false
-	case errors.Is(err, errEnough):
+	case errors.Is(err, errEnough), s.behind(st, err):
 		err = nil
 	}
 	if err == nil && (s.tree.size != st.Size || s.tree.root() != st.Root) {
@@ -90,6 +90,13 @@ func (rep *Report) records(ctx context.Context, st *StreamReport, yield func(Rec
 		return yield(Record{}, fmt.Errorf("auditlog: %s: %w", st.Name, err))
 	}
 	return true
+}
+
+// behind reports whether err is damage behind everything that was verified: a
+// checkpoint that does not belong there, with no record between.
+func (s *scan) behind(st *StreamReport, err error) bool {
+	d := (*Damage)(nil)
+	return st.Damage != nil && errors.As(err, &d) && s.tree.size == st.Size
 }
 
 // rescan walks again through what was verified of a stream. It ends with

@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"os"
@@ -342,4 +343,30 @@ func TestASignatureHasOneSpelling(t *testing.T) {
 		changed[at] = c
 		x.detected(name, changed, "%c", c)
 	}
+}
+
+// What comes before a checkpoint that is there twice is good, and can be read.
+func TestRecordsBeforeADoubledCheckpointAreReadAndProved(t *testing.T) {
+	dir := t.TempDir()
+	written(t, dir)
+	tree := load(t, dir)
+	name := tree.segments()[0]
+	lines := bytes.SplitAfter(tree[name], []byte("\n"))
+	doubled := slices.IndexFunc(lines, func(l []byte) bool { return bytes.HasPrefix(l, []byte(`{"cp"`)) })
+	tree[name] = bytes.Join(append(slices.Clone(lines[:doubled+1]), lines[doubled:]...), nil)
+	damaged := t.TempDir()
+	tree.store(t, damaged)
+
+	rep := check(t, damaged)
+	require.False(t, rep.Intact())
+	n := 0
+	for r, err := range rep.Records(context.Background()) {
+		require.NoError(t, err)
+		require.EqualValues(t, n, r.Seq)
+		n++
+	}
+	require.EqualValues(t, rep.Streams[0].Size, n)
+	require.Positive(t, n)
+	_, err := rep.Prove(context.Background(), rep.Streams[0].Name, 0)
+	require.NoError(t, err)
 }

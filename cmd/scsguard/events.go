@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/scsguard/scsguard/auditlog"
+	"github.com/scsguard/scsguard/investigate"
 )
 
 func events() command {
@@ -40,7 +41,7 @@ The exit code is that of verify.`,
 }
 
 func printEvents(c *call, f *finding, all, raw bool) error {
-	for r, err := range inOrder(context.Background(), f.Report) {
+	for r, err := range investigate.Records(context.Background(), f.Report) {
 		if err != nil {
 			return err
 		}

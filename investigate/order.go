@@ -1,18 +1,19 @@
-package main
+package investigate
 
 import (
 	"container/heap"
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/scsguard/scsguard/auditlog"
 )
 
-// inOrder yields the records of all streams: those of one stream in the order of
+// Records yields the records of all streams: those of one stream in the order of
 // their numbers, whatever their clock did, and streams that were written at the
 // same time merged by time. It reads a stream from when it began, so that of a
 // hundred processes that ran one after the other one file is open at a time.
-func inOrder(ctx context.Context, rep *auditlog.Report) iter.Seq2[auditlog.Record, error] {
+func Records(ctx context.Context, reports ...*auditlog.Report) iter.Seq2[auditlog.Record, error] {
 	return func(yield func(auditlog.Record, error) bool) {
 		var open readers
 		defer func() {
@@ -20,19 +21,15 @@ func inOrder(ctx context.Context, rep *auditlog.Report) iter.Seq2[auditlog.Recor
 				r.stop()
 			}
 		}()
+		streams := inOrderOfBeginning(reports)
 		next := 0
 		for {
-			// Streams come in the order in which they began.
-			for next < len(rep.Streams) && (len(open) == 0 || !rep.Streams[next].First.After(open[0].record.Time)) {
-				st := &rep.Streams[next]
+			for next < len(streams) && (len(open) == 0 || !streams[next].First.After(open[0].record.Time)) {
+				s := streams[next]
 				next++
-				if st.Size == 0 {
-					continue
-				}
-				pull, stop := iter.Pull2(rep.RecordsOf(ctx, st.Name))
+				pull, stop := iter.Pull2(s.report.RecordsOf(ctx, s.Name))
 				r := &reader{pull: pull, stop: stop, n: next}
 				if more, err := r.advance(); err != nil {
-					stop()
 					yield(auditlog.Record{}, err)
 					return
 				} else if more {
@@ -57,6 +54,35 @@ func inOrder(ctx context.Context, rep *auditlog.Report) iter.Seq2[auditlog.Recor
 			}
 		}
 	}
+}
+
+// part is a stream of one of several logs.
+type part struct {
+	*auditlog.StreamReport
+	report *auditlog.Report
+}
+
+// inOrderOfBeginning returns the streams that have records. One that is in two
+// logs, because a copy was given, is read once: where it is longer.
+func inOrderOfBeginning(reports []*auditlog.Report) []part {
+	var list []part
+	at := make(map[string]int)
+	for _, rep := range reports {
+		for i := range rep.Streams {
+			st := &rep.Streams[i]
+			if st.Size == 0 {
+				continue
+			}
+			if n, ok := at[st.Name]; !ok {
+				at[st.Name] = len(list)
+				list = append(list, part{st, rep})
+			} else if st.Size > list[n].Size {
+				list[n] = part{st, rep}
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b part) int { return a.First.Compare(b.First) })
+	return list
 }
 
 // reader is a stream that is being read, and the record it has come to.

@@ -1,0 +1,226 @@
+package investigate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/auditlog"
+	"github.com/scsguard/scsguard/internal/trailgen"
+)
+
+// Random histories through the real guard, by several of them at once. For every
+// session and many moments the answer of the trail is compared with the registry
+// at that moment; then the trail is cut or damaged, and the answer must be the
+// truth or unknown.
+//
+// SCSGUARD_HISTORIES=10000 plays that many, SCSGUARD_SEED=<seed> one.
+func TestActiveIsTheTruthOrUnknown(t *testing.T) {
+	n, first := 200, uint64(1)
+	if more, err := strconv.Atoi(os.Getenv("SCSGUARD_HISTORIES")); err == nil {
+		n, first = more, rand.Uint64()>>1
+	}
+	if seed, err := strconv.ParseUint(os.Getenv("SCSGUARD_SEED"), 10, 64); err == nil {
+		n, first = 1, seed
+	}
+	var sum tally
+	for i := range n {
+		playHistory(t, first+uint64(i), &sum)
+		if t.Failed() {
+			t.Fatalf("seed %d", first+uint64(i))
+		}
+	}
+	t.Logf("%d histories, first seed %d: %+v", n, first, sum)
+	// An oracle that says unknown to everything is never wrong either.
+	require.Greater(t, sum.Sure, 20*sum.Unsure, "a whole trail answers")
+	require.Greater(t, sum.DamagedSure, sum.DamagedUnsure/20, "a damaged trail answers as far as it goes")
+}
+
+// tally counts answers.
+type tally struct {
+	Sessions, Yes, No          int
+	Sure, Unsure               int
+	DamagedSure, DamagedUnsure int
+}
+
+// moment is the truth at some time: which sessions are alive.
+type truth struct {
+	at    time.Time
+	alive map[string]bool
+}
+
+func playHistory(t *testing.T, seed uint64, sum *tally) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	hosts := 1 + rng.IntN(3)
+	managers := trailgen.Managers(hosts)
+	dir := t.TempDir()
+	defer os.RemoveAll(dir)
+	cfg := trailgen.Config{Dir: filepath.Join(dir, "trail"), Anchor: filepath.Join(dir, "anchor"),
+		Timeouts: scsguard.Timeouts{Idle: 15 * time.Minute, Absolute: time.Duration(1+rng.IntN(3)) * time.Hour},
+		Limit:    scsguard.Limit{Max: 1 + rng.IntN(3), OnExceed: []scsguard.OnExceed{scsguard.Warn, scsguard.Deny, scsguard.EvictOldest}[rng.IntN(3)]},
+	}
+	outages := rng.IntN(4) == 0
+	if rng.IntN(3) == 0 {
+		cfg.Change = func(c *scsguard.Config) { // a policy that becomes stricter in the middle
+			half := time.Now().Add(time.Hour)
+			c.Policy = func(context.Context, scsguard.Subject) scsguard.Policy {
+				if time.Now().After(half) {
+					return scsguard.Policy{Timeouts: scsguard.Timeouts{Idle: 5 * time.Minute, Absolute: 40 * time.Minute}}
+				}
+				return scsguard.Policy{}
+			}
+		}
+	}
+	var truths []truth
+	copied := filepath.Join(dir, "copied")
+	synctest.Test(t, func(t *testing.T) {
+		w, err := trailgen.New(cfg, managers)
+		require.NoError(t, err)
+		a := trailgen.NewActor(w, rng, 2, 4)
+		a.Outages = outages
+		look := func() {
+			synctest.Wait()
+			now := truth{time.Now(), make(map[string]bool)}
+			for _, user := range a.Users {
+				for id := range w.Alive(user) {
+					now.alive[id] = true
+				}
+			}
+			truths = append(truths, now)
+		}
+		steps := 20 + rng.IntN(40)
+		cut := rng.IntN(steps)
+		for i := range steps {
+			a.Step()
+			look()
+			a.Pause(4 * time.Minute)
+			look()
+			if rng.IntN(8) == 0 {
+				a.Pause(40 * time.Minute)
+				look()
+			}
+			time.Sleep(time.Microsecond) // of one microsecond the trail tells one thing
+			if i == cut {
+				require.NoError(t, os.CopyFS(copied, os.DirFS(cfg.Dir)))
+			}
+		}
+		for _, h := range w.Hosts {
+			h.Broken.Set(false)
+		}
+		require.NoError(t, w.Close())
+	})
+
+	anchor := auditlog.FileAnchor(cfg.Anchor)
+	check := func(what, dir string, whole bool, anchors ...auditlog.Anchor) {
+		rep, err := auditlog.Verify(context.Background(), dir, auditlog.VerifyOptions{Keys: []string{trailgen.VerifierKey()}, Anchors: anchors})
+		require.NoError(t, err)
+		trail, err := New(Options{AllowUnanchored: len(anchors) == 0}, rep)
+		require.NoError(t, err)
+		compare(t, trail, truths, whole, sum, fmt.Sprintf("seed %d, %s", seed, what))
+	}
+	check("whole", cfg.Dir, true, anchor)
+	check("copied in the middle", copied, false)
+	for range 2 {
+		damaged := filepath.Join(dir, "damaged")
+		require.NoError(t, os.CopyFS(damaged, os.DirFS(cfg.Dir)))
+		what, gone := damage(t, rng, damaged)
+		if gone {
+			check(what, damaged, false, anchor)
+		} else {
+			check(what, damaged, false)
+			check(what+", anchored", damaged, false, anchor)
+		}
+		require.NoError(t, os.RemoveAll(damaged))
+	}
+}
+
+// damage does something to a trail that must not go unnoticed. gone means that
+// only an anchor can tell.
+func damage(t *testing.T, rng *rand.Rand, dir string) (what string, gone bool) {
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*.log"))
+	require.NoError(t, err)
+	name := files[rng.IntN(len(files))]
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	i := rng.IntN(len(lines) - 1)
+	switch rng.IntN(6) {
+	case 0:
+		what, b = "cut off at a byte", b[:rng.IntN(len(b))]
+	case 1:
+		what, b = "cut off at a line", bytes.Join(lines[:i], nil)
+	case 2:
+		what, b = "a line removed", bytes.Join(append(append([][]byte(nil), lines[:i]...), lines[i+1:]...), nil)
+	case 3:
+		what, b[rng.IntN(len(b))] = "a byte changed", byte('a'+rng.IntN(26))
+	case 4:
+		what, b = "a line twice", bytes.Join(append(append([][]byte(nil), lines[:i+1]...), lines[i:]...), nil)
+	case 5:
+		require.NoError(t, os.RemoveAll(filepath.Dir(name)))
+		return "a stream removed", true
+	}
+	require.NoError(t, os.WriteFile(name, b, 0o600))
+	return what, false
+}
+
+// compare asks for every session at every moment.
+func compare(t *testing.T, trail *Trail, truths []truth, whole bool, sum *tally, what string) {
+	all, d, err := trail.histories(context.Background(), nil)
+	require.NoError(t, err)
+	byID := make(map[string]*History)
+	for _, h := range all {
+		byID[h.ID] = h
+	}
+	for _, now := range truths {
+		for id := range now.alive {
+			if byID[id] == nil {
+				byID[id] = newHistory(id, nil)
+			}
+		}
+	}
+	if whole {
+		sum.Sessions += len(all)
+	}
+	for id, h := range byID {
+		for _, now := range truths {
+			a := trail.settled(d.active(h, now.at))
+			if a.Verdict != Unknown && (a.Verdict == Yes) != now.alive[id] {
+				t.Errorf("%s: session %s at %s: %v (%s), but the truth is %v\n%s", what, id, stamp(now.at), a.Verdict, a.Why, now.alive[id], tell(h)+fmt.Sprintf("%+v\n%+v", d.list, trail.Reports[0].Streams))
+				return
+			}
+			switch {
+			case !whole && a.Verdict == Unknown:
+				sum.DamagedUnsure++
+			case !whole:
+				sum.DamagedSure++
+			case a.Verdict == Unknown:
+				sum.Unsure++
+			default:
+				sum.Sure++
+				if a.Verdict == Yes {
+					sum.Yes++
+				} else {
+					sum.No++
+				}
+			}
+		}
+	}
+}
+
+func tell(h *History) string {
+	var b bytes.Buffer
+	for i := range h.Events {
+		fmt.Fprintf(&b, "%s\n", h.Events[i].Raw)
+	}
+	return b.String()
+}

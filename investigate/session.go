@@ -1,0 +1,250 @@
+package investigate
+
+import (
+	"time"
+
+	"github.com/scsguard/scsguard"
+)
+
+// A Session is what the trail tells of one session, in sum.
+type Session struct {
+	ID   string
+	User string
+	// Begin is the login, or when a session of before the guard was enrolled. Zero
+	// if the trail does not have it; Created is then when it was, if anything says so.
+	Begin    time.Time
+	Created  time.Time
+	Enrolled bool
+	// Retracted says that the login did not take place: nobody ever had this session.
+	Retracted bool
+
+	// Over is the first moment at which the session was not alive any more, Noticed
+	// when its ending was recorded. Both are zero if the trail has no ending.
+	Over    time.Time
+	Noticed time.Time
+	EndKind scsguard.EventKind
+	Reason  string // of the ending
+	EndedBy string // the actor, if it was not the user himself
+	// Successor is the session whose login ended this one.
+	Successor string
+
+	// The deadlines as they were last.
+	IdleExpires time.Time
+	AbsoluteEnd time.Time
+
+	Last      time.Time // of the last event that shows it alive
+	LastSeq   uint64
+	IP        string // of the login, or of the first event that names one
+	UserAgent string
+	Actor     string // who is logged in on behalf of the user
+	Methods   []string
+	AAL       int
+	AuthTime  time.Time
+
+	Events  int
+	Extends int // deadlines moved because somebody asked, activity not counted
+	Touches int // deadlines moved by activity
+	Missing int // numbers of its sequence that no event has
+	// ClockDifference is the largest step back in time between two events that
+	// follow each other by number: the clocks of hosts that wrote of it differ.
+	ClockDifference time.Duration
+
+	BeginRef, EndRef, LastRef Ref
+
+	beginID  string
+	idle     time.Duration // the idle timeout of the login
+	moved    uint64        // the number of the event that last set the deadlines
+	tightest time.Time     // the last moment at which a limit was made stricter
+	numbers  numbers
+	lastTime time.Time // of the event with the highest number
+}
+
+// add takes an event of the session. Events may come in any order: those with the
+// highest number say how things are.
+func (s *Session) add(e *Event) {
+	s.Events++
+	if s.User == "" {
+		s.User = e.User
+	}
+	if s.IP == "" && e.IPSource != "" {
+		s.IP, s.UserAgent = e.IP, e.UserAgent
+	}
+	if s.Created.IsZero() && !e.Created.IsZero() {
+		s.Created = e.Created
+	}
+	s.numbers.add(e.SessionSeq)
+	switch {
+	case e.retracts != "":
+		s.retract(e)
+		return
+	case e.begins():
+		s.begin(e)
+	case e.ends():
+		s.end(e)
+		return
+	}
+	s.clock(e)
+	if !e.lives() {
+		return
+	}
+	if e.Time.After(s.Last) {
+		s.Last, s.LastRef = e.Time, e.Ref
+	}
+	if e.AAL > 0 || len(e.AuthMethods) > 0 {
+		s.Methods, s.AAL, s.AuthTime = e.AuthMethods, e.AAL, e.AuthTime
+	}
+	s.deadlines(e)
+}
+
+func (s *Session) begin(e *Event) {
+	if !s.Begin.IsZero() {
+		return
+	}
+	s.Begin, s.BeginRef, s.beginID, s.Enrolled = e.Time, e.Ref, e.ID, e.Kind == scsguard.EventEnroll
+	s.IP, s.UserAgent, s.Actor = e.IP, e.UserAgent, e.Actor
+	s.idle = e.IdleExpires.Sub(e.Time)
+}
+
+// deadlines takes what an event says about them.
+func (s *Session) deadlines(e *Event) {
+	if e.Kind == scsguard.EventExtend {
+		if e.Reason == "activity" {
+			s.Touches++
+		} else {
+			s.Extends++
+		}
+		if (e.Reason == "policy" || e.Reason == "application") && e.Time.After(s.tightest) {
+			s.tightest = e.Time
+		}
+	}
+	if e.SessionSeq < s.moved {
+		return
+	}
+	switch {
+	case !e.IdleExpires.IsZero():
+		s.IdleExpires, s.AbsoluteEnd, s.moved = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq
+	case e.Kind == scsguard.EventRenew || e.Kind == scsguard.EventPrivilegeChange || e.Kind == scsguard.EventReauth:
+		// A new token counts as activity, and its event does not name the deadlines.
+		if at := e.Time.Add(s.idle); s.idle > 0 && at.After(s.IdleExpires) {
+			s.IdleExpires = at
+		}
+	}
+}
+
+// retract takes back an event that did not take place after all.
+func (s *Session) retract(e *Event) {
+	switch {
+	case e.retracts == s.beginID || e.Kind == scsguard.EventLogin || e.Kind == scsguard.EventEnroll:
+		s.Retracted = true
+		if s.BeginRef == (Ref{}) {
+			s.BeginRef = e.Ref
+		}
+	case e.Kind == scsguard.EventExtend && e.SessionSeq == s.moved && !e.IdleOld.IsZero():
+		s.IdleExpires, s.AbsoluteEnd = e.IdleOld, e.AbsoluteOld
+		s.Extends = max(0, s.Extends-1)
+	}
+}
+
+// end takes the ending. The deadlines in it are those of the registry's record,
+// so they tell when the session was over, however late that was noticed.
+func (s *Session) end(e *Event) {
+	if !s.Over.IsZero() {
+		return
+	}
+	s.Noticed, s.EndRef, s.EndKind, s.Reason, s.EndedBy = e.Time, e.Ref, e.Kind, e.Reason, e.Actor
+	if e.Reason == string(scsguard.EndEvicted) || e.Reason == string(scsguard.EndReplaced) || e.Reason == string(scsguard.EndUser) {
+		s.Successor = e.Details["detail"]
+	}
+	s.Over = e.Time
+	for _, limit := range []time.Time{e.IdleExpires, e.AbsoluteEnd} {
+		if !limit.IsZero() && limit.Before(s.Over) {
+			s.Over = limit
+		}
+	}
+	s.clock(e)
+}
+
+// clock compares the time of an event with that of the one before it by number.
+func (s *Session) clock(e *Event) {
+	if e.SessionSeq < s.LastSeq || e.SessionSeq == 0 {
+		return
+	}
+	if back := s.lastTime.Sub(e.Time); back > s.ClockDifference && e.SessionSeq > s.LastSeq && !s.lastTime.IsZero() {
+		s.ClockDifference = back
+	}
+	s.LastSeq, s.lastTime = e.SessionSeq, e.Time
+}
+
+// finish is called when all events were added.
+func (s *Session) finish() {
+	s.Missing = s.numbers.missing()
+	// A limit that was made stricter may lie before the moment at which that
+	// happened: until then the session was alive.
+	if !s.Over.IsZero() && s.tightest.After(s.Over) && !s.tightest.After(s.Noticed) {
+		s.Over = s.tightest
+	}
+}
+
+// limit is when the session is over if nothing more happens, as far as the trail
+// goes.
+func (s *Session) limit() time.Time {
+	if s.IdleExpires.Before(s.AbsoluteEnd) {
+		return s.IdleExpires
+	}
+	return s.AbsoluteEnd
+}
+
+// State says how a session ended, or that it has not: a word for people.
+func (s *Session) State(trailEnd time.Time, crashed bool) string {
+	switch {
+	case s.Retracted:
+		return "never began"
+	case !s.Over.IsZero() && s.Reason != "":
+		return string(s.EndKind) + " (" + s.Reason + ")"
+	case !s.Over.IsZero():
+		return string(s.EndKind)
+	case crashed:
+		return "crash"
+	case s.Last.IsZero():
+		return "unknown"
+	case !s.limit().After(trailEnd):
+		return "past its limit"
+	}
+	return "alive"
+}
+
+// numbers is the set of numbers of a session's events: almost always a run from 1.
+type numbers struct {
+	run   uint64              // all of 1 to run are there
+	more  map[uint64]struct{} // and these
+	least uint64              // the first one of all
+	most  uint64
+}
+
+func (n *numbers) add(seq uint64) {
+	if seq == 0 {
+		return
+	}
+	if n.least == 0 || seq < n.least {
+		n.least = seq
+	}
+	n.most = max(n.most, seq)
+	switch {
+	case seq <= n.run:
+	case seq == n.run+1:
+		for n.run++; ; n.run++ {
+			if _, ok := n.more[n.run+1]; !ok {
+				break
+			}
+			delete(n.more, n.run+1)
+		}
+	default:
+		if n.more == nil {
+			n.more = make(map[uint64]struct{})
+		}
+		n.more[seq] = struct{}{}
+	}
+}
+
+// missing is how many numbers up to the largest are not there.
+func (n *numbers) missing() int { return int(n.most-n.run) - len(n.more) }

@@ -1,0 +1,126 @@
+package investigate
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A Filter chooses sessions. What is zero chooses all.
+type Filter struct {
+	User    string
+	Session string
+	// From and To choose the sessions that were alive, or may have been, at some
+	// time between them.
+	From, To time.Time
+	// Network chooses those that began there.
+	Network netip.Prefix
+}
+
+// Listed is a session in a list.
+type Listed struct {
+	*Session
+	// State says how it ended, or what else became of it, in a word.
+	State string
+	// Until is when it was over; or, without an ending, the last moment at which
+	// anything shows it alive.
+	Until time.Time
+	// Certain says that nothing of it is missing.
+	Certain bool
+}
+
+// Sessions lists sessions by their beginning, like last(1): who, from where, from
+// when to when, and how it ended. It reads the trail once and keeps a few hundred
+// bytes of each session. The answer is whether there are any.
+func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, error) {
+	sessions := make(map[string]*Session)
+	d, err := t.read(ctx, func(f *fields) bool {
+		return len(f.session) > 2 && (filter.User == "" || string(plain(f.user)) == filter.User) &&
+			(filter.Session == "" || string(plain(f.session)) == filter.Session)
+	}, func(e *Event) error {
+		if e.Own || e.Session == "" {
+			return nil
+		}
+		s := sessions[e.Session]
+		if s == nil {
+			s = &Session{ID: e.Session}
+			sessions[e.Session] = s
+		}
+		s.add(e)
+		return nil
+	})
+	if err != nil {
+		return nil, Answer{}, err
+	}
+	list := make([]Listed, 0, len(sessions))
+	for _, s := range sessions {
+		s.finish()
+		if l := d.listed(s); filter.takes(&l) {
+			list = append(list, l)
+		}
+	}
+	slices.SortFunc(list, func(a, b Listed) int {
+		return cmp.Or(a.start().Compare(b.start()), cmp.Compare(a.ID, b.ID))
+	})
+	return list, t.settled(d.found(len(list), "session", filter.From, filter.To)), nil
+}
+
+func (d *doubts) listed(s *Session) Listed {
+	l := Listed{Session: s, State: s.State(d.last, d.crashed(s)), Until: s.Over, Certain: s.Missing == 0 && !s.Begin.IsZero()}
+	if s.Over.IsZero() {
+		l.Until = s.Last
+		l.Certain = l.Certain && len(d.since(s.Last, d.last)) == 0
+	}
+	return l
+}
+
+// crashed reports whether the process that wrote the last event of a session
+// ended without an orderly end, and nobody has written of the session since.
+func (d *doubts) crashed(s *Session) bool {
+	i, ok := d.ended[s.LastRef.Stream]
+	return ok && d.list[i].Kind == DoubtCrash && s.Over.IsZero()
+}
+
+// found is the answer to the question whether there is something.
+func (d *doubts) found(n int, what string, from, to time.Time) Answer {
+	if to.IsZero() {
+		to = d.last
+	}
+	switch {
+	case n == 1:
+		return answer(Yes, nil, "1 %s", what)
+	case n > 1:
+		return answer(Yes, nil, "%d %ss", n, what)
+	}
+	return answer(No, nil, "there is no %s", what).doubted(d.within(from, to))
+}
+
+// start is when the session began, as far as is known.
+func (s *Session) start() time.Time {
+	if s.Begin.IsZero() {
+		return s.Created
+	}
+	return s.Begin
+}
+
+func (f *Filter) takes(l *Listed) bool {
+	if !f.To.IsZero() && l.start().After(f.To) {
+		return false
+	}
+	if !f.From.IsZero() {
+		until := l.Over
+		if until.IsZero() {
+			until = l.AbsoluteEnd // it may have lived that long
+		}
+		if until.Before(f.From) {
+			return false
+		}
+	}
+	if f.Network.IsValid() {
+		a, err := netip.ParseAddr(l.IP)
+		return err == nil && f.Network.Contains(a.Unmap().WithZone(""))
+	}
+	return true
+}
