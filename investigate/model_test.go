@@ -63,7 +63,7 @@ func playHistory(t *testing.T, seed uint64, sum *tally) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	hosts := 1 + rng.IntN(3)
 	managers := trailgen.Managers(hosts)
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	defer os.RemoveAll(dir)
 	cfg := trailgen.Config{Dir: filepath.Join(dir, "trail"), Anchor: filepath.Join(dir, "anchor"),
 		Timeouts: scsguard.Timeouts{Idle: 15 * time.Minute, Absolute: time.Duration(1+rng.IntN(3)) * time.Hour},
@@ -142,6 +142,16 @@ func playHistory(t *testing.T, seed uint64, sum *tally) {
 		}
 		require.NoError(t, os.RemoveAll(damaged))
 	}
+}
+
+// memoryDir is a directory in memory, where there is one: a trail syncs its
+// directories, and nothing here is about disks.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "scsguard")
+	if err != nil {
+		return t.TempDir()
+	}
+	return dir
 }
 
 // damage does something to a trail that must not go unnoticed. gone means that

@@ -80,8 +80,21 @@ func (a *Actor) Step() {
 	case n < 39:
 		_, _ = h.Guard.Sweep(context.Background())
 	case a.Outages:
-		h.Broken.Set(a.Rand.IntN(2) == 0)
+		a.outage(h)
 	}
+}
+
+// outage makes the trail of a host impossible to write for a few seconds, in
+// which life goes on.
+func (a *Actor) outage(h *Host) {
+	a.Outages = false // one at a time
+	h.Broken.Set(true)
+	for range 1 + a.Rand.IntN(4) {
+		a.Step()
+		a.Pause(3 * time.Second)
+	}
+	h.Broken.Set(false)
+	a.Outages = true
 }
 
 // Pause lets some time pass, in whole microseconds, the unit of the trail.
