@@ -83,18 +83,30 @@ func (d *doubts) crashed(s *Session) bool {
 	return ok && d.list[i].Kind == DoubtCrash && s.Over.IsZero()
 }
 
-// found is the answer to the question whether there is something.
+// found is the answer to the question whether there is something. What was
+// tampered with may hide more of it than was found.
 func (d *doubts) found(n int, what string, from, to time.Time) Answer {
 	if to.IsZero() {
 		to = d.last
 	}
-	switch {
-	case n == 1:
-		return answer(Yes, nil, "1 %s", what)
-	case n > 1:
-		return answer(Yes, nil, "%d %ss", n, what)
+	list := d.within(from, to)
+	if n == 0 {
+		return answer(No, nil, "there is no %s", what).doubted(list)
 	}
-	return answer(No, nil, "there is no %s", what).doubted(d.within(from, to))
+	if n > 1 {
+		what += "s"
+	}
+	a := answer(Yes, nil, "%d %s", n, what)
+	for i := range list {
+		if list[i].Tampering() {
+			found := a.Why
+			a = a.doubted(list)
+			a.Why = found + ", and perhaps more: " + list[i].String()
+			return a
+		}
+	}
+	a.Doubts = list
+	return a
 }
 
 // start is when the session began, as far as is known.

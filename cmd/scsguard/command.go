@@ -25,7 +25,7 @@ const (
 // completions, is made of this table.
 type command struct {
 	name  string
-	args  string // names of the arguments, such as "DIR"
+	args  string // names of the arguments, such as "DIR"; "DIR..." is one or more
 	short string // one line, for the list
 	long  string // what help says of it
 	// setup declares the flags and returns what runs once they are read.
@@ -34,7 +34,8 @@ type command struct {
 
 // call is one run of a command.
 type call struct {
-	args   []string // without the flags, as many as command.args names
+	args   []string // without the flags, as command.args names them
+	line   []string // all, as they were given
 	stdout *bufio.Writer
 	stderr io.Writer
 }
@@ -100,14 +101,14 @@ func (cmd *command) execute(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case err == nil && len(rest) < len(want):
 		err = fmt.Errorf("%s is missing", strings.Join(want[len(rest):], " "))
-	case err == nil && len(rest) > len(want):
+	case err == nil && len(rest) > len(want) && !strings.HasSuffix(cmd.args, "..."):
 		err = fmt.Errorf("%q is one argument too many", rest[len(want)])
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "scsguard %s: %v\nusage: %s\n", cmd.name, err, cmd.usage())
 		return exitUsage
 	}
-	c := &call{args: rest, stdout: bufio.NewWriter(stdout), stderr: stderr}
+	c := &call{args: rest, line: append([]string{cmd.name}, args...), stdout: bufio.NewWriter(stdout), stderr: stderr}
 	err = do(c)
 	if flushed := c.stdout.Flush(); err == nil && flushed != nil {
 		err = flushed
@@ -187,7 +188,7 @@ func help(all []command, args []string, stdout, stderr io.Writer) int {
 }
 
 func overview(all []command, w io.Writer) {
-	fmt.Fprint(w, "scsguard makes the keys of a trail, verifies it, and shows what is in it.\n\nusage: scsguard COMMAND\n\n")
+	fmt.Fprint(w, "scsguard makes the keys of a trail, verifies it, shows what is in it, and answers questions.\n\nusage: scsguard COMMAND\n\n")
 	width := len("completion")
 	for _, cmd := range all {
 		width = max(width, len(cmd.name))

@@ -1,5 +1,5 @@
-// Command scsguard makes the keys of a trail, verifies it, and shows what is in
-// it. It is for those who look at a trail from outside: it needs the files and a
+// Command scsguard makes the keys of a trail, verifies it, shows what is in it, and
+// answers questions about sessions. It is for those who look at a trail from outside: it needs the files and a
 // verifier key, and no access to the application.
 //
 //	scsguard help            the commands
@@ -38,5 +38,12 @@ func commands() []command {
 		prove(),
 		verifyProof(),
 		eventTypes(),
+		sessions(),
+		active(),
+		concurrent(),
+		extensions(),
+		timeline(),
+		transaction(),
+		review(),
 	}
 }

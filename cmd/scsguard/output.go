@@ -1,0 +1,270 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/scsguard/scsguard/investigate"
+)
+
+// finds is what a question has found.
+type finds struct {
+	asked   string // the question, in words
+	answer  investigate.Answer
+	columns []string
+	rows    []row
+	// exit is the exit code where it is not that of the answer.
+	exit func(investigate.Answer) int
+}
+
+// row is a line of a table.
+type row struct {
+	cells []any // string, bool, int, time.Time, time.Duration, []string
+	text  string
+	refs  []investigate.Ref
+}
+
+func (f *finds) code() int {
+	if f.exit != nil {
+		return f.exit(f.answer)
+	}
+	return f.answer.ExitCode()
+}
+
+// proofs are all records it rests on, each once.
+func (f *finds) proofs() []investigate.Ref {
+	seen := make(map[investigate.Ref]bool)
+	var list []investigate.Ref
+	add := func(refs []investigate.Ref) {
+		for _, r := range refs {
+			if r.Stream != "" && !seen[r] {
+				seen[r] = true
+				list = append(list, r)
+			}
+		}
+	}
+	add(f.answer.Rests)
+	for _, r := range f.rows {
+		add(r.refs)
+	}
+	return list
+}
+
+func (q *question) print(c *call, t *investigate.Trail, f *finds) error {
+	switch q.format {
+	case "json":
+		return q.printJSON(c.stdout, t, f)
+	case "csv":
+		if err := q.printCSV(c.stdout, f); err != nil {
+			return err
+		}
+		q.printVerdict(c.stderr, t, f)
+		return nil
+	case "text":
+		q.printVerdict(c.stdout, t, f)
+		for _, r := range f.rows {
+			fmt.Fprintln(c.stdout, printable(r.text))
+		}
+	default:
+		q.printVerdict(c.stdout, t, f)
+		if len(f.rows) > 0 {
+			fmt.Fprintln(c.stdout)
+			w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, strings.ToUpper(strings.Join(f.columns, "\t")))
+			for _, r := range f.rows {
+				fmt.Fprintln(w, strings.Join(q.cells(r), "\t"))
+			}
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if q.proof {
+		fmt.Fprintln(c.stdout)
+		for _, r := range f.proofs() {
+			fmt.Fprintf(c.stdout, "proof         %s %d %s\n", printable(r.Stream), r.Seq, r.Leaf)
+		}
+	}
+	return nil
+}
+
+func (q *question) cells(r row) []string {
+	list := make([]string, len(r.cells))
+	for i, c := range r.cells {
+		list[i] = printable(cell(c))
+	}
+	return list
+}
+
+// printVerdict says the answer, how good the trail is, and what may be missing.
+func (q *question) printVerdict(w io.Writer, t *investigate.Trail, f *finds) {
+	fmt.Fprintf(w, "question      %s\n", printable(f.asked))
+	fmt.Fprintf(w, "answer        %s: %s\n", f.answer.Verdict, printable(f.answer.Why))
+	if q.beside != "" {
+		fmt.Fprintf(w, "key           %s, found beside the trail; name a copy of your own with --key\n", printable(q.beside))
+	}
+	first, last := t.Span()
+	for _, rep := range t.Reports {
+		v := &finding{rep}
+		fmt.Fprintf(w, "trail         %s: %s; %s\n", printable(rep.Dir), v.integrity(), v.completeness())
+	}
+	fmt.Fprintf(w, "              %s, %s to %s\n", count(int(t.Total()), "record"), stamp(first), stamp(last))
+	const shown = 10
+	for i := range f.answer.Doubts {
+		if i == shown {
+			fmt.Fprintf(w, "doubt         and %d more\n", len(f.answer.Doubts)-shown)
+			break
+		}
+		fmt.Fprintf(w, "doubt         %s\n", printable(f.answer.Doubts[i].String()))
+	}
+}
+
+func (q *question) printCSV(w io.Writer, f *finds) error {
+	out := csv.NewWriter(w)
+	columns := append([]string{}, f.columns...)
+	if q.proof {
+		columns = append(columns, "records")
+	}
+	_ = out.Write(columns) // Error says
+	for _, r := range f.rows {
+		line := q.cells(r)
+		if q.proof {
+			line = append(line, refText(r.refs))
+		}
+		for i := range line {
+			line[i] = harmless(line[i])
+		}
+		_ = out.Write(line)
+	}
+	if len(f.rows) == 0 {
+		_ = out.Write(append([]string{f.answer.Verdict.String()}, make([]string, max(0, len(columns)-1))...))
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// harmless keeps a spreadsheet from taking a text for a formula.
+func harmless(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+func refText(refs []investigate.Ref) string {
+	var parts []string
+	for _, r := range refs {
+		parts = append(parts, r.Stream+"#"+strconv.FormatInt(r.Seq, 10)+"#"+r.Leaf.String())
+	}
+	return strings.Join(parts, " ")
+}
+
+// cell is a value as text.
+func cell(v any) string {
+	switch v := v.(type) {
+	case time.Time:
+		if v.IsZero() {
+			return ""
+		}
+		return stamp(v)
+	case time.Duration:
+		return v.Round(time.Second).String()
+	case []string:
+		return strings.Join(v, "; ")
+	case bool:
+		if v {
+			return "yes"
+		}
+		return "no"
+	}
+	return fmt.Sprint(v)
+}
+
+func (q *question) printJSON(w io.Writer, t *investigate.Trail, f *finds) error {
+	type trailJSON struct {
+		Dir          string `json:"dir"`
+		Integrity    string `json:"integrity"`
+		Completeness string `json:"completeness"`
+		Records      int64  `json:"records"`
+	}
+	out := struct {
+		Question string            `json:"question"`
+		Answer   string            `json:"answer"`
+		Why      string            `json:"why"`
+		Trails   []trailJSON       `json:"trails"`
+		Doubts   []string          `json:"doubts,omitempty"`
+		Rows     []json.RawMessage `json:"rows"`
+		Proof    []investigate.Ref `json:"proof,omitempty"`
+	}{Question: f.asked, Answer: f.answer.Verdict.String(), Why: f.answer.Why, Rows: []json.RawMessage{}}
+	for _, rep := range t.Reports {
+		v := &finding{rep}
+		out.Trails = append(out.Trails, trailJSON{rep.Dir, v.integrity(), v.completeness(), rep.Total})
+	}
+	for i := range f.answer.Doubts {
+		out.Doubts = append(out.Doubts, f.answer.Doubts[i].String())
+	}
+	for _, r := range f.rows {
+		b, err := rowJSON(f.columns, r, q.proof)
+		if err != nil {
+			return err
+		}
+		out.Rows = append(out.Rows, b)
+	}
+	if q.proof {
+		out.Proof = f.proofs()
+	}
+	b, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", safeJSONText(b))
+	return err
+}
+
+// rowJSON is a row as an object, its members in the order of the columns.
+func rowJSON(columns []string, r row, proof bool) ([]byte, error) {
+	b := []byte{'{'}
+	for i, name := range columns {
+		v := r.cells[i]
+		switch x := v.(type) {
+		case time.Time:
+			v = cell(x)
+		case time.Duration:
+			v = x.Seconds()
+		case []string:
+			v = append([]string{}, x...)
+		}
+		value, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(strconv.AppendQuote(b, strings.ReplaceAll(name, " ", "_")), ':')
+		b = append(b, value...)
+	}
+	if proof {
+		value, err := json.Marshal(r.refs)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, `,"records":`...), value...)
+	}
+	return append(b, '}'), nil
+}
+
+// safeJSONText is safeJSON of a text of several lines.
+func safeJSONText(b []byte) []byte {
+	lines := strings.Split(string(b), "\n")
+	for i := range lines {
+		lines[i] = string(safeJSON([]byte(lines[i])))
+	}
+	return []byte(strings.Join(lines, "\n"))
+}

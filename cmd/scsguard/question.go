@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/scsguard/scsguard/auditlog"
+	"github.com/scsguard/scsguard/investigate"
+)
+
+// question is what all commands have in common that ask a trail something.
+type question struct {
+	trust
+	format          string
+	proof           bool
+	allowUnanchored bool
+	longest         time.Duration
+	queries         queryTrail
+}
+
+const questionHelp = `
+
+The answer is yes (exit code 0), no (1) or unknown (3): whenever a gap, a missing
+number of the session's sequence, an end that is not closed, or what lies behind
+the end of the trail could change it; 2 if it is unknown because the trail was
+tampered with. A trail of which no --anchor and no --pin knows the length answers
+with --allow-unanchored only. Several directories are several trails of the same
+application; give as many --anchor then, in the same order. Times are UTC.`
+
+func (q *question) declare(fs *flag.FlagSet) {
+	q.trust.declare(fs)
+	fs.StringVar(&q.format, "format", "table", "how to print the answer, a `word`: table, text, csv or json")
+	fs.BoolVar(&q.proof, "proof", false, "name the records it rests on: stream, number, leaf hash; see prove")
+	fs.BoolVar(&q.allowUnanchored, "allow-unanchored", false, "answer although nobody can tell whether the end of the trail is missing")
+	fs.DurationVar(&q.longest, "longest", 24*time.Hour, "how `long` no session lives")
+	q.queries.declare(fs)
+}
+
+// ask verifies the trails, calls f and prints what it has found.
+func (q *question) ask(c *call, f func(context.Context, *investigate.Trail) (*finds, error)) error {
+	switch q.format {
+	case "table", "text", "csv", "json":
+	default:
+		return usageError("--format %s: it is table, text, csv or json", q.format)
+	}
+	reports, err := q.verified(c, c.args)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(c.stderr, "reading", 0)
+	trail, err := investigate.New(investigate.Options{
+		AllowUnanchored: q.allowUnanchored, Longest: q.longest,
+		Progress: func(done, total int64) {
+			bar.total = total
+			bar.at(done)
+		},
+	}, reports...)
+	if err != nil {
+		return err
+	}
+	found, err := f(context.Background(), trail)
+	bar.done()
+	if err != nil {
+		return err
+	}
+	// What nobody knows of was not read: the record comes before the answer.
+	if err := q.queries.record(c.line, &found.answer, trail); err != nil {
+		return fmt.Errorf("the query could not be recorded, so it is not answered: %w", err)
+	}
+	if err := q.print(c, trail, found); err != nil {
+		return err
+	}
+	if code := found.code(); code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// verified verifies each directory with the anchor that belongs to it.
+func (q *question) verified(c *call, dirs []string) ([]*auditlog.Report, error) {
+	if n := len(q.anchors); len(dirs) > 1 && n != 0 && n != len(dirs) {
+		return nil, usageError("%d directories and %d anchors: give one --anchor for each, in the same order", len(dirs), n)
+	}
+	var reports []*auditlog.Report
+	for i, dir := range dirs {
+		t := q.trust
+		if len(dirs) > 1 {
+			if t.anchors = nil; len(q.anchors) > 0 {
+				t.anchors = q.anchors[i : i+1]
+			}
+			t.pins = q.pinsOf(dir)
+		}
+		f, err := inspect(c, &t, dir)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, f.Report)
+	}
+	return reports, nil
+}
+
+// pinsOf returns the pins of streams that a directory has.
+func (q *question) pinsOf(dir string) list {
+	var pins list
+	for _, text := range q.pins {
+		content := text
+		if b, err := os.ReadFile(text); err == nil {
+			content = string(b)
+		}
+		pin, err := auditlog.ParsePin(content)
+		if err != nil {
+			return q.pins // inspect says what is wrong with it
+		}
+		if info, err := os.Stat(filepath.Join(dir, pin.Stream[strings.LastIndexByte(pin.Stream, '/')+1:])); err == nil && info.IsDir() {
+			pins = append(pins, text)
+		}
+	}
+	return pins
+}
+
+// when is a flag with a time.
+type when struct{ time.Time }
+
+func (w *when) String() string {
+	if w == nil || w.IsZero() {
+		return ""
+	}
+	return stamp(w.Time)
+}
+
+// Set reads a time as the trail has it, or less of it, always in UTC.
+func (w *when) Set(s string) error {
+	if s == "now" {
+		w.Time = time.Now().UTC()
+		return nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, time.UTC); err == nil {
+			w.Time = t.UTC()
+			return nil
+		}
+	}
+	return fmt.Errorf("write it like 2026-11-21T09:30:00Z, 2026-11-21T09:30, 2026-11-21 or now")
+}
+
+// period is --from and --to.
+type period struct{ from, to when }
+
+func (p *period) declare(fs *flag.FlagSet) {
+	fs.Var(&p.from, "from", "the `time` from which on; default: all")
+	fs.Var(&p.to, "to", "the `time` up to which; default: all")
+}
