@@ -4,7 +4,7 @@
 MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour rolling adopting controls fuzz bench bench-smoke programs tamper
+.PHONY: test check race mutants some-mutants tour investigation rolling adopting controls fuzz bench bench-smoke programs tamper
 
 test: check programs race tamper bench-smoke some-mutants
 
@@ -49,6 +49,10 @@ bench:
 # Writes docs/tour.md anew; a test says when that is needed.
 tour:
 	TOUR=write go test -count=1 -run '^TestTheTourInTheDocs$$' ./examples/server
+
+# Writes docs/investigation.md anew; a test says when that is needed.
+investigation:
+	INVESTIGATION=write go test -count=1 -run '^TestTheInvestigationInTheDocs$$' ./examples/server
 
 # Writes the tables of docs/rolling-deploy.md anew; a test says when that is needed.
 rolling:
