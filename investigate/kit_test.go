@@ -55,6 +55,7 @@ func (h *hand) append(log *auditlog.Log, events ...string) {
 	for _, e := range events {
 		require.NoError(h.t, log.Append(context.Background(), [][]byte{[]byte(e)}))
 	}
+	require.NoError(h.t, log.Anchor(context.Background()))
 }
 
 // trail verifies what was written, with its anchor.
