@@ -68,7 +68,7 @@ func (t *Trail) history(ctx context.Context, session string) (*History, *doubts,
 func (t *Trail) histories(ctx context.Context, want func(*fields) bool) ([]*History, *doubts, error) {
 	var names []string
 	events := make(map[string][]Event)
-	d, err := t.read(ctx, want, func(e *Event) error {
+	d, err := t.read(ctx, query{want: want, visit: func(e *Event) error {
 		if e.Own || e.Session == "" {
 			return nil
 		}
@@ -79,7 +79,7 @@ func (t *Trail) histories(ctx context.Context, want func(*fields) bool) ([]*Hist
 		keep.Raw = slices.Clone(e.Raw)
 		events[e.Session] = append(events[e.Session], keep)
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, nil, err
 	}

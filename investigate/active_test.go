@@ -234,3 +234,27 @@ func TestAUserIsAskedAboutAllHisSessions(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, Yes, a.Verdict)
 }
+
+// What a process knew when it died may be lost: that it ended a session, or that
+// somebody used it. Only an event of a later time says that it lived on.
+func TestWhatACrashMayHaveHiddenStaysUnknown(t *testing.T) {
+	h := newHand(t)
+	d := &doubts{list: []Doubt{{Kind: DoubtCrash, From: at(2), To: at(4)}}, first: at(-60), last: at(600)}
+	history := func(lines ...string) *History {
+		var events []Event
+		for _, line := range lines {
+			events = append(events, Parse(&auditlog.Record{Event: []byte(line)}))
+		}
+		return newHistory("S", events)
+	}
+	alone := history(h.login("S", 0))
+	require.Equal(t, Yes, d.active(alone, at(1)).Verdict)
+	for _, minute := range []float64{3, 10, 100} {
+		require.Equal(t, Unknown, d.active(alone, at(minute)).Verdict, "minute %v", minute)
+	}
+	used := history(h.login("S", 0), h.extend("S", 2, 6, "activity"))
+	require.Equal(t, Unknown, d.active(used, at(3)).Verdict)
+	require.Equal(t, Yes, d.active(used, at(5)).Verdict)
+	require.Equal(t, Yes, d.active(used, at(10)).Verdict)
+	require.Equal(t, No, d.active(used, at(21)).Verdict)
+}

@@ -261,15 +261,16 @@ func skip(b []byte, i int) int {
 }
 
 func skipString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		n := bytes.IndexAny(b[i:], `"\`)
+	for i++; i < len(b); i += 2 { // behind what is escaped
+		n := bytes.IndexByte(b[i:], '"')
 		if n < 0 {
 			return -1
 		}
-		if i += n; b[i] == '"' {
-			return i + 1
+		escape := bytes.IndexByte(b[i:i+n], '\\')
+		if escape < 0 {
+			return i + n + 1
 		}
-		i++ // what is escaped
+		i += escape
 	}
 	return -1
 }

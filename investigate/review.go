@@ -64,7 +64,7 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 	}
 	r := &reviewer{q: q, lastSeen: make(map[scsguard.EventKind]time.Time), failures: make(map[string]*Exception),
 		counts: make(map[string]int), sessions: make(map[string]*Session)}
-	d, err := t.read(ctx, nil, func(e *Event) error { r.see(e); return nil })
+	d, err := t.read(ctx, query{visit: func(e *Event) error { r.see(e); return nil }})
 	if err != nil {
 		return nil, Answer{}, err
 	}

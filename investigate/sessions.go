@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/auditlog"
 )
 
 // A Filter chooses sessions. What is zero chooses all.
@@ -36,10 +39,12 @@ type Listed struct {
 // bytes of each session. The answer is whether there are any.
 func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, error) {
 	sessions := make(map[string]*Session)
-	d, err := t.read(ctx, func(f *fields) bool {
+	d, err := t.read(ctx, query{want: func(f *fields) bool {
 		return len(f.session) > 2 && (filter.User == "" || string(plain(f.user)) == filter.User) &&
 			(filter.Session == "" || string(plain(f.session)) == filter.Session)
-	}, func(e *Event) error {
+	}, light: func(f *fields, r *auditlog.Record) bool {
+		return f.isActivity() && sessions[string(plain(f.session))].touch(f, r)
+	}, visit: func(e *Event) error {
 		if e.Own || e.Session == "" {
 			return nil
 		}
@@ -50,7 +55,7 @@ func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, 
 		}
 		s.add(e)
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, Answer{}, err
 	}
@@ -65,6 +70,27 @@ func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, 
 		return cmp.Or(a.start().Compare(b.start()), cmp.Compare(a.ID, b.ID))
 	})
 	return list, t.settled(d.found(len(list), "session", filter.From, filter.To)), nil
+}
+
+// isActivity reports whether the event says nothing but that a session was used.
+func (f *fields) isActivity() bool {
+	return string(f.kind) == `"extend"` && string(f.reason) == `"activity"` && string(f.outcome) == `"success"` && len(f.details) == 0
+}
+
+// touch is add for an event of mere activity. It reports whether it could.
+func (s *Session) touch(f *fields, r *auditlog.Record) bool {
+	if s == nil {
+		return false
+	}
+	at, ok := moment(f.time)
+	idle, ok2 := moment(f.idle)
+	absolute, ok3 := moment(f.absolute)
+	if !ok || !ok2 || !ok3 || at.IsZero() || idle.IsZero() {
+		return false
+	}
+	s.add(&Event{Ref: Ref{r.Stream, r.Seq, r.Leaf}, Sealed: r.Time, Time: at, Kind: scsguard.EventExtend, Outcome: string(scsguard.OutcomeSuccess),
+		Reason: "activity", User: s.User, Session: s.ID, SessionSeq: uint64(max(number(f.seq), 0)), IdleExpires: idle, AbsoluteEnd: absolute})
+	return true
 }
 
 func (d *doubts) listed(s *Session) Listed {

@@ -21,9 +21,9 @@ type TimelineQuery struct {
 // the order of their numbers, others by time. The answer is whether there are any.
 func (t *Trail) Timeline(ctx context.Context, q TimelineQuery) ([]Event, Answer, error) {
 	var list []Event
-	d, err := t.read(ctx, func(f *fields) bool {
+	d, err := t.read(ctx, query{want: func(f *fields) bool {
 		return (q.Session == "" || string(plain(f.session)) == q.Session) && (q.User == "" || string(plain(f.user)) == q.User)
-	}, func(e *Event) error {
+	}, visit: func(e *Event) error {
 		if e.Own || e.Kind == scsguard.EventExtend && e.Reason == "activity" && !q.Activity ||
 			!q.From.IsZero() && e.Time.Before(q.From) || !q.To.IsZero() && e.Time.After(q.To) {
 			return nil
@@ -32,7 +32,7 @@ func (t *Trail) Timeline(ctx context.Context, q TimelineQuery) ([]Event, Answer,
 		keep.Raw = slices.Clone(e.Raw)
 		list = append(list, keep)
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, Answer{}, err
 	}

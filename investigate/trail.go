@@ -87,7 +87,7 @@ func (t *Trail) Total() int64 {
 
 // Doubts reads the trail and returns everything that may be missing from it.
 func (t *Trail) Doubts(ctx context.Context) ([]Doubt, error) {
-	d, err := t.read(ctx, nil, func(*Event) error { return nil })
+	d, err := t.read(ctx, query{visit: func(*Event) error { return nil }})
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +98,22 @@ func (t *Trail) Doubts(ctx context.Context) ([]Doubt, error) {
 // left out. The event is valid during the call; visit may keep a copy, of which
 // Raw must be cloned.
 func (t *Trail) Events(ctx context.Context, visit func(*Event) error) error {
-	_, err := t.read(ctx, nil, visit)
+	_, err := t.read(ctx, query{visit: visit})
 	return err
 }
 
-// read is Events, and returns what may be missing. want, if given, decides by
-// the raw fields whether visit is called.
-func (t *Trail) read(ctx context.Context, want func(*fields) bool, visit func(*Event) error) (*doubts, error) {
+// query says what a pass over the trail looks at.
+type query struct {
+	// want, if given, decides by the raw fields whether an event is visited.
+	want func(*fields) bool
+	// light, if given, may deal with a wanted event by its raw fields alone, which
+	// is several times as fast. It reports whether it did.
+	light func(*fields, *auditlog.Record) bool
+	visit func(*Event) error
+}
+
+// read goes through the trail once and returns what may be missing.
+func (t *Trail) read(ctx context.Context, q query) (*doubts, error) {
 	d := newDoubts(t.Reports, t.opts.Longest)
 	var f fields
 	var e Event
@@ -118,17 +127,26 @@ func (t *Trail) read(ctx context.Context, want func(*fields) bool, visit func(*E
 			t.opts.Progress(done, total)
 		}
 		ok := f.split(r.Event)
-		wanted := want == nil || want(&f) || !ok
-		if !wanted && !r.Own && !mayDoubt(&f) && !d.damaged(r.Stream) {
+		wanted := q.want == nil || q.want(&f) || !ok
+		tells := r.Own || !ok || mayDoubt(&f) || d.damaged(r.Stream)
+		if !wanted && !tells {
 			continue
 		}
-		f.event(&r, &e)
-		e.unreadable = e.unreadable || !ok
-		d.read(&e)
-		if !wanted || len(f.id) > 0 && !r.Own && seen.before(f.id) {
+		if tells {
+			f.event(&r, &e)
+			e.unreadable = e.unreadable || !ok
+			d.read(&e)
+		}
+		if !wanted || len(f.id) > 0 && !r.Own && seen.before(f.id) || !r.Own && q.light != nil && q.light(&f, &r) {
 			continue
 		}
-		if err := visit(&e); err != nil {
+		if !tells {
+			f.event(&r, &e)
+			if e.unreadable {
+				d.read(&e)
+			}
+		}
+		if err := q.visit(&e); err != nil {
 			return nil, err
 		}
 	}

@@ -19,7 +19,7 @@ type Transaction struct {
 func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answer, error) {
 	var found []Event
 	retracted := make(map[string]bool)
-	d, err := t.read(ctx, func(f *fields) bool { return string(plain(f.transaction)) == id }, func(e *Event) error {
+	d, err := t.read(ctx, query{want: func(f *fields) bool { return string(plain(f.transaction)) == id }, visit: func(e *Event) error {
 		if e.Own {
 			return nil
 		}
@@ -31,7 +31,7 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 		keep.Raw = slices.Clone(e.Raw)
 		found = append(found, keep)
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, Answer{}, err
 	}
