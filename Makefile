@@ -68,7 +68,7 @@ controls:
 
 # Half a minute for each fuzz target.
 fuzz:
-	@for p in . ./auditlog; do for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$p/*_test.go | cut -d' ' -f2); do \
+	@for p in . ./auditlog ./investigate; do for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$p/*_test.go | cut -d' ' -f2); do \
 		go test -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s -fuzzminimizetime 10x $$p || exit 1; done; done
 
 # Programs that some tests drive for real: a browser and a Redis server.
