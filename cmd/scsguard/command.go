@@ -163,8 +163,14 @@ func (cmd *command) usage() string {
 	fs.VisitAll(func(f *flag.Flag) {
 		parts = append(parts, "["+flagUsage(f)+"]")
 	})
-	return strings.Join(parts, " ")
+	if line := strings.Join(parts, " "); len(line) <= maxUsage {
+		return line
+	}
+	return strings.TrimSpace("scsguard "+cmd.name+" "+cmd.args) + " [flags, see scsguard help " + cmd.name + "]"
 }
+
+// maxUsage is the longest usage that is shown in one line.
+const maxUsage = 150
 
 func flagUsage(f *flag.Flag) string {
 	if name, _ := flag.UnquoteUsage(f); name != "" {
