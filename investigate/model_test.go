@@ -56,7 +56,7 @@ type tally struct {
 // moment is the truth at some time: which sessions are alive.
 type truth struct {
 	at    time.Time
-	alive map[string]bool
+	alive map[string]string // session to user
 }
 
 func playHistory(t *testing.T, seed uint64, sum *tally) {
@@ -70,7 +70,9 @@ func playHistory(t *testing.T, seed uint64, sum *tally) {
 		Limit:    scsguard.Limit{Max: 1 + rng.IntN(3), OnExceed: []scsguard.OnExceed{scsguard.Warn, scsguard.Deny, scsguard.EvictOldest}[rng.IntN(3)]},
 	}
 	outages := rng.IntN(4) == 0
-	if rng.IntN(3) == 0 {
+	if outages && rng.IntN(2) == 0 {
+		cfg.Change = func(c *scsguard.Config) { c.OnAuditDown = scsguard.AuditAllowAndFlag }
+	} else if rng.IntN(3) == 0 {
 		cfg.Change = func(c *scsguard.Config) { // a policy that becomes stricter in the middle
 			half := time.Now().Add(time.Hour)
 			c.Policy = func(context.Context, scsguard.Subject) scsguard.Policy {
@@ -90,10 +92,10 @@ func playHistory(t *testing.T, seed uint64, sum *tally) {
 		a.Outages = outages
 		look := func() {
 			synctest.Wait()
-			now := truth{time.Now(), make(map[string]bool)}
+			now := truth{time.Now(), make(map[string]string)}
 			for _, user := range a.Users {
 				for id := range w.Alive(user) {
-					now.alive[id] = true
+					now.alive[id] = user
 				}
 			}
 			truths = append(truths, now)
@@ -126,7 +128,11 @@ func playHistory(t *testing.T, seed uint64, sum *tally) {
 		require.NoError(t, err)
 		trail, err := New(Options{AllowUnanchored: len(anchors) == 0}, rep)
 		require.NoError(t, err)
-		compare(t, trail, truths, whole, sum, fmt.Sprintf("seed %d, %s", seed, what))
+		what = fmt.Sprintf("seed %d, %s", seed, what)
+		compare(t, trail, truths, whole, sum, what)
+		for range 2 {
+			compareUser(t, trail, truths[rng.IntN(len(truths))], fmt.Sprintf("user%d", 1+rng.IntN(2)), what)
+		}
 	}
 	check("whole", cfg.Dir, true, anchor)
 	check("copied in the middle", copied, false)
@@ -200,12 +206,20 @@ func compare(t *testing.T, trail *Trail, truths []truth, whole bool, sum *tally,
 	}
 	if whole {
 		sum.Sessions += len(all)
+		list, _, err := trail.Sessions(context.Background(), Filter{})
+		require.NoError(t, err)
+		require.Len(t, list, len(all))
+		for _, l := range list { // the list is made without keeping the events
+			h := byID[l.ID]
+			require.Equal(t, []any{h.Begin, h.Over, h.IdleExpires, h.AbsoluteEnd, h.Last, h.Missing, h.Retracted},
+				[]any{l.Begin, l.Over, l.IdleExpires, l.AbsoluteEnd, l.Last, l.Missing, l.Retracted}, "%s, session %s\n%s", what, l.ID, tell(h))
+		}
 	}
 	for id, h := range byID {
 		for _, now := range truths {
 			a := trail.settled(d.active(h, now.at))
-			if a.Verdict != Unknown && (a.Verdict == Yes) != now.alive[id] {
-				t.Errorf("%s: session %s at %s: %v (%s), but the truth is %v\n%s", what, id, stamp(now.at), a.Verdict, a.Why, now.alive[id], tell(h)+fmt.Sprintf("%+v\n%+v", d.list, trail.Reports[0].Streams))
+			if a.Verdict != Unknown && (a.Verdict == Yes) != (now.alive[id] != "") {
+				t.Errorf("%s: session %s at %s: %v (%s), but the truth is %v\n%s", what, id, stamp(now.at), a.Verdict, a.Why, now.alive[id] != "", tell(h))
 				return
 			}
 			switch {
@@ -224,6 +238,26 @@ func compare(t *testing.T, trail *Trail, truths []truth, whole bool, sum *tally,
 				}
 			}
 		}
+	}
+}
+
+// compareUser asks the same of a user, and whether he had two sessions.
+func compareUser(t *testing.T, trail *Trail, now truth, user, what string) {
+	n := 0
+	for _, u := range now.alive {
+		if u == user {
+			n++
+		}
+	}
+	a, _, err := trail.ActiveOf(context.Background(), user, now.at)
+	require.NoError(t, err)
+	if a.Verdict != Unknown && (a.Verdict == Yes) != (n > 0) {
+		t.Errorf("%s: %s at %s: %v (%s), but the truth is %d sessions", what, user, stamp(now.at), a.Verdict, a.Why, n)
+	}
+	_, a, err = trail.Concurrent(context.Background(), ConcurrentQuery{User: user, From: now.at, To: now.at.Add(time.Microsecond)})
+	require.NoError(t, err)
+	if a.Verdict != Unknown && (a.Verdict == Yes) != (n > 1) {
+		t.Errorf("%s: concurrent sessions of %s at %s: %v (%s), but the truth is %d sessions", what, user, stamp(now.at), a.Verdict, a.Why, n)
 	}
 }
 

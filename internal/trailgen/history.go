@@ -78,7 +78,9 @@ func (a *Actor) Step() {
 	case n < 38:
 		h.Guard.LoginFailed(context.Background(), user, "password")
 	case n < 39:
-		_, _ = h.Guard.Sweep(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // it waits for the trail
+		_, _ = h.Guard.Sweep(ctx)
+		cancel()
 	case a.Outages:
 		a.outage(h)
 	}
