@@ -46,6 +46,8 @@ var controls = []control{
 	{"AU 2", "NIST SP 800-53 AU-2, AU-12; ASVS 5.0 16.1.1", "an inventory of events", []string{"EventKinds"}, []string{"TestAU2_ASVS16_1_1_EventTypesListsEveryKind"}},
 	{"PCI 10.2.1.6", "PCI DSS 4.0.1", "the beginning and the end of a log are logged", []string{"auditlog/doc.go"}, []string{"TestPCI10_2_1_6_AServerThatWasKilledLeavesAnUnclosedStreamAndTheNextSaysSo"}},
 	{"PCI 10.3.1", "PCI DSS 4.0.1", "only those who need it can read a log", []string{"auditlog/doc.go"}, []string{"TestPCI10_3_1_AKeyThatOthersMayReadIsRefused", "TestPCI10_3_1_OnlyTheServersUserCanReadItsTrail"}},
+	{"PCI 10.2.1.3", "PCI DSS 4.0.1", "whoever reads the trail is on the record", []string{"cmd/scsguard/querytrail.go"}, nil},
+	{"PCI 10.4.1", "PCI DSS 4.0.1 10.4.1, 10.4.1.1", "the trail is reviewed every day, by a machine", []string{"investigate/review.go"}, nil},
 	{"PCI 10.3.4", "PCI DSS 4.0.1; AU-9(3)", "changes of a log are detected", []string{"auditlog/doc.go"}, []string{"TestPCI10_3_4_EveryChangeOfATrailIsTampering"}},
 	{"PCI 10.5.1", "PCI DSS 4.0.1", "logs are kept for a year", []string{"auditlog/doc.go"}, nil},
 	{"PCI 10.6.3", "PCI DSS 4.0.1", "clocks that are set back are noticed", []string{"auditlog/doc.go"}, nil},

@@ -89,7 +89,7 @@ func (e *Event) lives() bool {
 	}
 	switch e.Kind {
 	case scsguard.EventLogout, scsguard.EventTimeout, scsguard.EventTokenReuse, scsguard.EventLoginFailed,
-		scsguard.EventLoginDenied, scsguard.EventFingerprintMismatch, scsguard.EventRevoke, scsguard.EventConfigChanged:
+		scsguard.EventLoginDenied, scsguard.EventFingerprintMismatch, scsguard.EventDuplicateCookie, scsguard.EventRevoke, scsguard.EventConfigChanged:
 		return false
 	}
 	return true

@@ -167,7 +167,7 @@ func TestATransactionIsAskedForItsSessionAndTheOthers(t *testing.T) {
 
 // PCI DSS 4.0.1 10.4.1, 10.4.1.1: the daily review is automated. Each kind of
 // exception is planted once, and each is named; of a clean trail it says nothing.
-func TestPCI10_4_1AReviewNamesEachPlantedException(t *testing.T) {
+func TestPCI_10_4_1_AReviewNamesEachPlantedException(t *testing.T) {
 	h := newHand(t)
 	clean := []string{h.login("S", 0), h.ev("concurrent_warning", "S", 2, 0), h.extend("S", 3, 5, "request"), h.logout("S", 4, 10),
 		h.login("T", 20), strings.Replace(strings.Replace(h.logout("T", 2, 40), "logout", "timeout", 1), `"reason":"user"`, `"reason":"idle"`, 1)}
@@ -189,7 +189,7 @@ func TestPCI10_4_1AReviewNamesEachPlantedException(t *testing.T) {
 
 	failed := `"outcome":"failure"`
 	planted := []string{
-		h.ev("login_denied", "", 0, 50, failed, `"reason":"limit"`), h.ev("token_reuse", "S", 0, 51, failed), h.ev("fingerprint_mismatch", "S", 0, 52, failed),
+		h.ev("login_denied", "", 0, 50, failed, `"reason":"limit"`), h.ev("token_reuse", "S", 0, 51, failed), h.ev("fingerprint_mismatch", "S", 0, 52, failed), h.ev("duplicate_cookie", "S", 0, 52, failed),
 		h.ev("config_changed", "", 0, 53), h.ev("audit.degraded", "", 0, 53, failed), h.ev("revoke", "", 0, 54, `"details":{"whose":"everyone","count":"9"}`),
 		h.ev("login_failed", "", 0, 55, failed), h.ev("login_failed", "", 0, 56, failed, `"details":{"count":"8"}`),
 		h.ev("audit.gap", "", 0, 57, failed, `"details":{"from":"`+stamp(at(56))+`","to":"`+stamp(at(57))+`","lost.extend":"1"}`),
@@ -199,7 +199,7 @@ func TestPCI10_4_1AReviewNamesEachPlantedException(t *testing.T) {
 	}
 	kinds, a = review(h.write(planted...).trail())
 	require.Equal(t, 1, a.ExitCode())
-	require.Equal(t, []string{"audit.degraded", "config_changed", "deadline moved", "fingerprint_mismatch", "gap", "login_denied", "login_failed",
+	require.Equal(t, []string{"audit.degraded", "config_changed", "deadline moved", "duplicate_cookie", "fingerprint_mismatch", "gap", "login_denied", "login_failed",
 		"no ending", "past its limit", "retracted", "revoke everyone", "sequence", "token_reuse"}, kinds)
 
 	other := newHand(t)
@@ -213,7 +213,7 @@ func TestPCI10_4_1AReviewNamesEachPlantedException(t *testing.T) {
 }
 
 // AU-7(1): reading does not change what is read, nor its order in time.
-func TestAU7EventsAreTheSealedBytesInTheirOrder(t *testing.T) {
+func TestAU_7_EventsAreTheSealedBytesInTheirOrder(t *testing.T) {
 	h := newHand(t)
 	events := []string{h.login("S", 0), h.extend("S", 2, 5, "request"), h.logout("S", 3, 10)}
 	trail := h.write(events...).trail()

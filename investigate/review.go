@@ -137,7 +137,8 @@ func (s *Session) shrink() { s.numbers.more = nil }
 
 func (r *reviewer) judge(e *Event) {
 	switch e.Kind {
-	case scsguard.EventLoginDenied, scsguard.EventTokenReuse, scsguard.EventFingerprintMismatch, scsguard.EventConfigChanged:
+	case scsguard.EventLoginDenied, scsguard.EventTokenReuse, scsguard.EventFingerprintMismatch,
+		scsguard.EventDuplicateCookie, scsguard.EventConfigChanged:
 		r.note(e, string(e.Kind), "%s", e.Sentence())
 	case scsguard.EventDegraded:
 		r.note(e, string(e.Kind), "access was granted before the trail had it")

@@ -81,6 +81,10 @@ func (e *Event) Sentence() string {
 		b.WriteString(either(failed, " could not prove again who he is", " proved again who he is"))
 	case scsguard.EventTokenReuse:
 		b.WriteString("'s old token was used again")
+	case scsguard.EventFingerprintMismatch:
+		b.WriteString("'s session was used from another device or network")
+	case scsguard.EventDuplicateCookie:
+		b.WriteString(": several session cookies in one request")
 	case scsguard.EventRevoke:
 		fmt.Fprintf(&b, "'s sessions were ended: %s", e.Details["count"])
 	default:

@@ -128,7 +128,7 @@ func TestACellOfCSVIsNoFormula(t *testing.T) {
 }
 
 // ASVS 5.0 16.4.1: what a client wrote does not reach the terminal as it is.
-func TestASVS16_4_1AnswersAreHarmlessToATerminal(t *testing.T) {
+func TestASVS5_16_4_1_AnswersAreHarmlessToATerminal(t *testing.T) {
 	p := newPlace(t)
 	p.add(t, line("login", "a\u202eb", "S", 1, 0, `,"user_agent":"x"`), line("logout", "a\u202eb", "S", 2, 10, ""))
 	for _, format := range []string{"table", "text", "csv", "json"} {
@@ -139,7 +139,7 @@ func TestASVS16_4_1AnswersAreHarmlessToATerminal(t *testing.T) {
 }
 
 // PCI DSS 4.0.1 10.2.1.3: who reads the trail is on the record, before he has read.
-func TestPCI10_2_1_3AQueryIsSealedBeforeItIsAnswered(t *testing.T) {
+func TestPCI_10_2_1_3_AQueryIsSealedBeforeItIsAnswered(t *testing.T) {
 	p := told(t)
 	queries := filepath.Join(t.TempDir(), "queries")
 	r := p.ask("active", "--session", "S", "--at", minute(5), "--query-trail", queries)
