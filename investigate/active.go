@@ -117,8 +117,12 @@ func (d *doubts) active(h *History, at time.Time) Answer {
 	if list := d.since(h.Last, at); len(list) > 0 {
 		return answer(Yes, h.rests(at), "").doubted(list)
 	}
-	if limit := h.limit(); !at.Before(limit) {
-		return answer(No, h.rests(at), "its limit was %s, and nothing moved it", stamp(limit))
+	switch limit, latest := h.limit(), h.latestLimit(); {
+	case !at.Before(latest):
+		return answer(No, h.rests(at), "its limit was %s, and nothing moved it", stamp(latest))
+	case !at.Before(limit):
+		return answer(Yes, h.rests(at), "").doubted([]Doubt{{Kind: DoubtRenewal, From: limit, To: latest,
+			Detail: "the session got a new token at " + stamp(h.renewedAt) + ", which counts as activity or not, and has no ending"}})
 	}
 	return answer(Yes, h.rests(at), "it was alive at %s, its limit was %s, and it had not ended", stamp(h.Last), stamp(h.limit()))
 }

@@ -134,10 +134,10 @@ func (h *History) latest(d *doubts) time.Time {
 	switch {
 	case !h.Over.IsZero():
 		return h.Over
-	case len(d.since(h.Last, h.limit())) > 0:
+	case len(d.since(h.Last, h.latestLimit())) > 0:
 		return later(h.AbsoluteEnd, h.Last)
 	}
-	return later(h.limit(), h.Last)
+	return later(h.latestLimit(), h.Last)
 }
 
 func later(a, b time.Time) time.Time {

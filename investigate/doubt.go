@@ -26,6 +26,7 @@ const (
 	DoubtMissing  DoubtKind = "missing"  // a whole stream is missing
 	DoubtBroken   DoubtKind = "broken"   // a record that cannot be read as an event
 	DoubtSequence DoubtKind = "sequence" // numbers of a session are missing
+	DoubtRenewal  DoubtKind = "renewal"  // a new token may have counted as activity
 )
 
 // A Doubt is a time of which records may be missing.

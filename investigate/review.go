@@ -190,7 +190,7 @@ func (r *reviewer) overdue(d *doubts) {
 		if s.Begin.IsZero() || s.Retracted || s.ended() {
 			continue
 		}
-		if limit := s.limit(); limit.Add(r.q.Overdue).Before(earlier(r.q.To, d.last)) && r.within(limit) {
+		if limit := s.latestLimit(); limit.Add(r.q.Overdue).Before(earlier(r.q.To, d.last)) && r.within(limit) {
 			r.list = append(r.list, Exception{Kind: "no ending", Time: limit, User: s.User, Session: s.ID,
 				Detail: "its limit was " + stamp(limit) + ", and the trail has no ending of it", Refs: []Ref{s.LastRef}})
 		}

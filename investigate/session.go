@@ -51,12 +51,15 @@ type Session struct {
 
 	BeginRef, EndRef, LastRef Ref
 
-	beginID  string
-	idle     time.Duration // the idle timeout of the login
-	moved    uint64        // the number of the event that last set the deadlines
-	tightest time.Time     // the last moment at which a limit was made stricter
-	numbers  numbers
-	lastTime time.Time // of the event with the highest number
+	beginID string
+	idle    time.Duration // the idle timeout of the login
+	moved   uint64        // the number of the event that last set the deadlines
+	// A new token may count as activity, and its event does not name the deadlines.
+	renewed   uint64 // the number of the last event of that kind
+	renewedAt time.Time
+	tightest  time.Time // the last moment at which a limit was made stricter
+	numbers   numbers
+	lastTime  time.Time // of the event with the highest number
 }
 
 // add takes an event of the session. Events may come in any order: those with the
@@ -117,17 +120,11 @@ func (s *Session) deadlines(e *Event) {
 			s.tightest = e.Time
 		}
 	}
-	if e.SessionSeq < s.moved {
-		return
-	}
 	switch {
-	case !e.IdleExpires.IsZero():
+	case !e.IdleExpires.IsZero() && e.SessionSeq >= s.moved:
 		s.IdleExpires, s.AbsoluteEnd, s.moved = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq
-	case e.Kind == scsguard.EventRenew || e.Kind == scsguard.EventPrivilegeChange || e.Kind == scsguard.EventReauth:
-		// A new token counts as activity, and its event does not name the deadlines.
-		if at := e.Time.Add(s.idle); s.idle > 0 && at.After(s.IdleExpires) {
-			s.IdleExpires = at
-		}
+	case e.Kind == scsguard.EventRenew && e.SessionSeq >= s.renewed:
+		s.renewed, s.renewedAt = e.SessionSeq, e.Time
 	}
 }
 
@@ -156,6 +153,9 @@ func (s *Session) end(e *Event) {
 		s.Successor = e.Details["detail"]
 	}
 	s.Over = e.Time
+	if !e.IdleExpires.IsZero() {
+		s.IdleExpires, s.AbsoluteEnd, s.moved = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq
+	}
 	for _, limit := range []time.Time{e.IdleExpires, e.AbsoluteEnd} {
 		if !limit.IsZero() && limit.Before(s.Over) {
 			s.Over = limit
@@ -194,6 +194,15 @@ func (s *Session) limit() time.Time {
 	return s.AbsoluteEnd
 }
 
+// latestLimit is limit if a new token counted as activity.
+func (s *Session) latestLimit() time.Time {
+	limit := s.limit()
+	if s.renewed <= s.moved || s.idle <= 0 {
+		return limit
+	}
+	return later(limit, earlier(s.renewedAt.Add(s.idle), s.AbsoluteEnd))
+}
+
 // State says how a session ended, or that it has not: a word for people.
 func (s *Session) State(trailEnd time.Time, crashed bool) string {
 	switch {
@@ -207,7 +216,7 @@ func (s *Session) State(trailEnd time.Time, crashed bool) string {
 		return "crash"
 	case s.Last.IsZero():
 		return "unknown"
-	case !s.limit().After(trailEnd):
+	case !s.latestLimit().After(trailEnd):
 		return "past its limit"
 	}
 	return "alive"
