@@ -85,7 +85,11 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 	})
 	a := answer(Yes, nil, "nothing out of the ordinary in the period")
 	if len(r.list) > 0 {
-		a = answer(No, nil, "%d exceptions", len(r.list))
+		what := "exceptions"
+		if len(r.list) == 1 {
+			what = "exception"
+		}
+		a = answer(No, nil, "%d %s", len(r.list), what)
 	}
 	if !t.Intact() {
 		a.Verdict, a.Tampering = Unknown, true

@@ -111,10 +111,10 @@ func disputed(t *testing.T, sm *scs.SessionManager, dir string) map[string]strin
 		}
 		// On Wednesday somebody has her password, and a little later her cookie.
 		facts["A"] = home.login("alice")
-		time.Sleep(5 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		abroad := newVisitor(t, "https://bank.example", from{handler, "203.0.113.99", "Chrome abroad"})
 		facts["B"] = abroad.login("alice")
-		time.Sleep(3 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		res := home.post("/transfer", "amount", "80.00", "to", "bob")
 		require.Equal(t, 200, res.Code, res.Body)
 		facts["T"], _ = res.JSON["transaction"].(string)
@@ -219,6 +219,6 @@ server has written in three days of simulated time. ` + "`make investigation`" +
 fails when it is no longer true; only IDs, names of streams and hashes were replaced. How the answers are found is in the
 [package documentation of investigate](../investigate/doc.go), how the trail is kept in [trail.md](trail.md).
 
-The story: on Monday and Tuesday Alice uses the bank from home. On Wednesday, at 9:00, she logs in; at 9:05 somebody else
-logs in as Alice, from abroad; at 9:08 somebody pays Bob 80.00 in her own session.
+The story: on Monday and Tuesday Alice uses the bank from home. On Wednesday, at 9:00, she logs in; at 9:02 somebody else
+logs in as Alice, from abroad; at 9:04 somebody pays Bob 80.00 in her own session.
 `
