@@ -45,5 +45,6 @@ func commands() []command {
 		timeline(),
 		transaction(),
 		review(),
+		export(),
 	}
 }

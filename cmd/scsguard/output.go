@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/scsguard/scsguard/investigate"
 )
@@ -149,9 +150,10 @@ func (q *question) printCSV(w io.Writer, f *finds) error {
 	return out.Error()
 }
 
-// harmless keeps a spreadsheet from taking a text for a formula.
+// harmless keeps a spreadsheet from taking a text for a formula (CWE-1236), also one
+// that begins with a wide form of the sign or with blanks.
 func harmless(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if r, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " \u3000")); strings.ContainsRune("=+-@\t\r\n＝＋－＠", r) {
 		return "'" + s
 	}
 	return s

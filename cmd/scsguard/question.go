@@ -33,10 +33,15 @@ with --allow-unanchored only. Several directories are several trails of the same
 application; give as many --anchor then, in the same order. Times are UTC.`
 
 func (q *question) declare(fs *flag.FlagSet) {
-	q.trust.declare(fs)
+	q.declareTrail(fs)
 	fs.StringVar(&q.format, "format", "table", "how to print the answer, a `word`: table, text, csv or json")
 	fs.BoolVar(&q.proof, "proof", false, "name the records it rests on: stream, number, leaf hash; see prove")
 	fs.BoolVar(&q.allowUnanchored, "allow-unanchored", false, "answer although nobody can tell whether the end of the trail is missing")
+}
+
+// declareTrail declares the flags of everything that reads trails.
+func (q *question) declareTrail(fs *flag.FlagSet) {
+	q.trust.declare(fs)
 	fs.DurationVar(&q.longest, "longest", 24*time.Hour, "how `long` no session lives")
 	q.queries.declare(fs)
 }
@@ -48,9 +53,41 @@ func (q *question) ask(c *call, f func(context.Context, *investigate.Trail) (*fi
 	default:
 		return usageError("--format %s: it is table, text, csv or json", q.format)
 	}
-	reports, err := q.verified(c, c.args)
+	trail, bar, err := q.open(c, c.args)
 	if err != nil {
 		return err
+	}
+	found, err := f(context.Background(), trail)
+	bar.done()
+	if err != nil {
+		return err
+	}
+	if err := q.recorded(c, &found.answer, trail); err != nil {
+		return err
+	}
+	if err := q.print(c, trail, found); err != nil {
+		return err
+	}
+	if code := found.code(); code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// recorded records the query. What nobody knows of was not read: the record comes
+// before the answer.
+func (q *question) recorded(c *call, a *investigate.Answer, trail *investigate.Trail) error {
+	if err := q.queries.record(c.line, a, trail); err != nil {
+		return fmt.Errorf("the query could not be recorded, so it is not answered: %w", err)
+	}
+	return nil
+}
+
+// open verifies the trails in dirs. Reading them moves the bar.
+func (q *question) open(c *call, dirs []string) (*investigate.Trail, *progress, error) {
+	reports, err := q.verified(c, dirs)
+	if err != nil {
+		return nil, nil, err
 	}
 	bar := newProgress(c.stderr, "reading", 0)
 	trail, err := investigate.New(investigate.Options{
@@ -60,22 +97,23 @@ func (q *question) ask(c *call, f func(context.Context, *investigate.Trail) (*fi
 			bar.at(done)
 		},
 	}, reports...)
-	if err != nil {
-		return err
+	return trail, bar, err
+}
+
+// health is how good a trail is, as an answer: whether it is intact and complete.
+func health(trail *investigate.Trail, did string) investigate.Answer {
+	switch {
+	case !trail.Intact():
+		return investigate.Answer{Verdict: investigate.Unknown, Tampering: true, Why: did + " of a trail that was tampered with"}
+	case !trail.Complete():
+		return investigate.Answer{Verdict: investigate.Unknown, Why: did + " of a trail that is intact as far as it goes"}
 	}
-	found, err := f(context.Background(), trail)
-	bar.done()
-	if err != nil {
-		return err
-	}
-	// What nobody knows of was not read: the record comes before the answer.
-	if err := q.queries.record(c.line, &found.answer, trail); err != nil {
-		return fmt.Errorf("the query could not be recorded, so it is not answered: %w", err)
-	}
-	if err := q.print(c, trail, found); err != nil {
-		return err
-	}
-	if code := found.code(); code != exitOK {
+	return investigate.Answer{Verdict: investigate.Yes, Why: did + " of a trail that is intact and complete"}
+}
+
+// exitOf is what ExitCode of a trail's health says, as an error for dispatch.
+func exitOf(a investigate.Answer) error {
+	if code := a.ExitCode(); code != exitOK {
 		return &exitError{code: code}
 	}
 	return nil

@@ -17,19 +17,26 @@ func unsafe(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsPrint(r) && r != ' '
 }
 
-// printable returns s with everything that is unsafe escaped.
+// printable returns s with everything that is unsafe escaped, but for the ends of
+// its lines.
 func printable(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = escaped(lines[i])
+	}
+	return strings.Join(lines, "\n  ")
+}
+
+// escaped returns s with everything that is unsafe escaped, in one line.
+func escaped(s string) string {
 	if !strings.ContainsFunc(s, unsafe) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		switch {
-		case r == '\n':
-			b.WriteString("\n  ")
-		case unsafe(r):
+		if unsafe(r) {
 			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
+		} else {
 			b.WriteRune(r)
 		}
 	}
