@@ -200,7 +200,9 @@ func TestAnExportHasWhatWasAskedForAndSaysHowGoodTheTrailIs(t *testing.T) {
 	require.Equal(t, exitOK, p.ask("export", "--user", "bob", "--query-trail", queries).code)
 	require.Contains(t, cli("events", queries, "--key", queries+"-keys/trail.pub").stdout, "export "+p.trail)
 
-	p.change(func(s string) string { return strings.Replace(s, `"user":"alice","session":"T"`, `"user":"carol","session":"T"`, 1) })
+	p.change(func(s string) string {
+		return strings.Replace(s, `"user":"alice","session":"T"`, `"user":"carol","session":"T"`, 1)
+	})
 	r := p.ask("export")
 	require.Equal(t, exitTamper, r.code)
 	require.Contains(t, r.stderr, "TAMPERED")

@@ -21,6 +21,7 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -31,20 +32,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // commands are in the order in which help shows them. Each has a file of its own.
 func commands() []command {
-	return []command{
-		keygen(),
-		verify(),
-		events(),
-		prove(),
-		verifyProof(),
-		eventTypes(),
-		sessions(),
-		active(),
-		concurrent(),
-		extensions(),
-		timeline(),
-		transaction(),
-		review(),
-		export(),
-	}
+	return slices.Concat(
+		[]command{keygen(), verify(), events(), prove(), verifyProof(), eventTypes()},
+		questions(),
+		[]command{export(), bundle()},
+	)
+}
+
+// questions are the commands that ask a trail something.
+func questions() []command {
+	return []command{sessions(), active(), concurrent(), extensions(), timeline(), transaction(), review()}
 }

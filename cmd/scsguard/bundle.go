@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/scsguard/scsguard/auditlog"
+	"github.com/scsguard/scsguard/investigate"
+)
+
+func bundle() command {
+	return command{
+		name: "bundle", args: "DIR...",
+		short: "put all that a case needs into one folder, to be verified elsewhere",
+		long: `Makes a folder with the name of the case: the trails and anchors as they are, the
+verifier keys, the pins and signed checkpoints, the questions asked with --ask and
+their answers, a proof of each record that the answers rest on, check sums, and a
+README for whoever gets it. "scsguard verify" accepts it on another machine.
+
+A question is one of the commands that ask a trail something, with its flags, such as
+--ask 'active --session S --at 2026-03-04T09:08:00Z'. It is asked of the copy. The
+trail cannot be cut to size without breaking its seal, so the folder has the records
+of everybody; what is in its folder proofs can be given away without the others.
+
+A trail that is being written is bundled as far as it goes. The exit code is that of
+verify for the copy: a trail that was tampered with is bundled, too, with exit code 2.`,
+		setup: func(fs *flag.FlagSet) func(*call) error {
+			var q question
+			var b bundler
+			q.declareTrail(fs)
+			fs.StringVar(&b.name, "case", "", "the `name` of the case and of the folder; required")
+			fs.StringVar(&b.out, "out", ".", "the `directory` in which the folder is made")
+			fs.Var(&b.asks, "ask", "a `question` to ask and to keep with its answer; may be repeated")
+			fs.IntVar(&b.maxProofs, "proofs", 100, "of how `many` records to make a proof, at most")
+			return func(c *call) error { return b.run(c, &q) }
+		},
+	}
+}
+
+// bundler makes the folder of a case.
+type bundler struct {
+	name, out string
+	asks      list
+	maxProofs int
+
+	dir    string // where it grows
+	copied []bundledTrail
+	keys   []string
+	Now    string
+}
+
+// bundledTrail says where in the folder a trail is.
+type bundledTrail struct {
+	From, Trail, Anchor string
+	Pins                list
+}
+
+var caseName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$`)
+
+func (b *bundler) run(c *call, q *question) error {
+	if !caseName.MatchString(b.name) {
+		return usageError("--case %q: a name of letters, digits and . _ -, at most 100", b.name)
+	}
+	asked, err := parseAsks(b.asks)
+	if err != nil {
+		return err
+	}
+	goal := filepath.Join(b.out, b.name)
+	if _, err := os.Lstat(goal); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is there already: it stays as it is", goal)
+	}
+	trail, bar, err := q.open(c, c.args)
+	if err != nil {
+		return err
+	}
+	bar.done()
+	state := health(trail, "a bundle")
+	if err := q.recorded(c, &state, trail); err != nil {
+		return err
+	}
+	// It gets its name when it is whole, so that half a bundle is never taken for one.
+	if b.dir, err = os.MkdirTemp(b.out, "."+b.name+"-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	b.Now = stamp(time.Now())
+	if err := b.copyAll(c, q, trail); err != nil {
+		return err
+	}
+	state, err = b.answer(c, q, asked, trail.Intact())
+	if err != nil {
+		return err
+	}
+	if err := syncTree(b.dir); err != nil {
+		return err
+	}
+	if err := os.Rename(b.dir, goal); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "%s: %s; begin with its README.md\n", printable(goal), state.Why)
+	return exitOf(state)
+}
+
+// copyAll copies what verification needs.
+func (b *bundler) copyAll(c *call, q *question, trail *investigate.Trail) error {
+	for i, rep := range trail.Reports {
+		t := bundledTrail{From: rep.Dir, Trail: numbered("trail", i, len(trail.Reports)), Pins: q.pins}
+		if len(trail.Reports) > 1 {
+			t.Pins = q.pinsOf(rep.Dir)
+		}
+		keys, err := q.verifierKeys(rep.Dir)
+		if err != nil {
+			return err
+		}
+		b.keys = union(b.keys, keys)
+		// What an anchor learns while the trail is being copied need not be in the
+		// copy, so the anchors come first.
+		for n, anchor := range anchorsOf(q.anchors, i, len(trail.Reports)) {
+			name := numbered("anchor", max(i, n), max(len(trail.Reports), len(q.anchors)))
+			if err := copyFiles(c, anchor, filepath.Join(b.dir, name), ".heads"); err != nil {
+				return err
+			}
+			t.Anchor += " --anchor " + name
+		}
+		if err := copyStreams(c, rep.Dir, filepath.Join(b.dir, t.Trail)); err != nil {
+			return err
+		}
+		b.copied = append(b.copied, t)
+	}
+	if err := b.write("keys/trail.pub", strings.Join(b.keys, "\n")+"\n"); err != nil {
+		return err
+	}
+	for i, pin := range q.pins {
+		if content, err := os.ReadFile(pin); err == nil {
+			pin = string(content)
+		}
+		if err := b.write(fmt.Sprintf("pins/%d.txt", i+1), strings.TrimSpace(pin)+"\n"); err != nil {
+			return err
+		}
+	}
+	if q.queries.dir == "" {
+		return nil
+	}
+	key, err := os.ReadFile(filepath.Join(q.queries.keys, "trail.pub"))
+	if err != nil {
+		return err
+	}
+	if err := b.write("keys/queries.pub", string(key)); err != nil {
+		return err
+	}
+	return copyStreams(c, q.queries.dir, filepath.Join(b.dir, "queries"))
+}
+
+// answer verifies the copy, asks the questions, and writes what proves it.
+func (b *bundler) answer(c *call, q *question, asked []ask, wasIntact bool) (state investigate.Answer, err error) {
+	inside := question{longest: q.longest}
+	inside.trust.keys = list{filepath.Join(b.dir, "keys", "trail.pub")}
+	var dirs []string
+	for _, t := range b.copied {
+		dirs = append(dirs, filepath.Join(b.dir, t.Trail))
+	}
+	for name := range strings.FieldsSeq(b.anchorFlags()) {
+		if name != "--anchor" {
+			inside.anchors = append(inside.anchors, filepath.Join(b.dir, name))
+		}
+	}
+	inside.pins = q.pins
+	trail, bar, err := inside.open(c, dirs)
+	if err != nil {
+		return state, err
+	}
+	bar.done()
+	if wasIntact && !trail.Intact() {
+		return state, errors.New("the copy is not as the trail was a moment ago: it was changed, or retention has removed something; try again")
+	}
+	state = health(trail, "a bundle")
+	if err := b.checkpoints(trail); err != nil {
+		return state, err
+	}
+	refs, err := b.askAll(asked, dirs, &inside)
+	if err != nil {
+		return state, err
+	}
+	proofs, err := b.prove(trail, refs)
+	if err != nil {
+		return state, err
+	}
+	if err := b.readme(trail, asked, len(refs), proofs, state); err != nil {
+		return state, err
+	}
+	return state, b.sums()
+}
+
+func (b *bundler) anchorFlags() string {
+	var all string
+	for _, t := range b.copied {
+		all += t.Anchor
+	}
+	return all
+}
+
+// checkpoints writes the last signed checkpoint of each stream.
+func (b *bundler) checkpoints(trail *investigate.Trail) error {
+	for _, rep := range trail.Reports {
+		for i := range rep.Streams {
+			st := &rep.Streams[i]
+			if st.Checkpoint == "" {
+				continue
+			}
+			if err := b.write("checkpoints/"+filepath.Base(st.Dir)+".txt", st.Checkpoint); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prove writes a proof of each record, as many as are wanted.
+func (b *bundler) prove(trail *investigate.Trail, refs []investigate.Ref) (n int, err error) {
+	for _, r := range refs {
+		if n >= b.maxProofs {
+			break
+		}
+		for _, rep := range trail.Reports {
+			if (&finding{rep}).has(r.Stream) {
+				proof, err := rep.Prove(context.Background(), r.Stream, r.Seq)
+				if err != nil {
+					return n, err
+				}
+				name := fmt.Sprintf("proofs/%s-%d.tlog-proof", r.Stream[strings.LastIndexByte(r.Stream, '/')+1:], r.Seq)
+				if err := b.write(name, string(proof)); err != nil {
+					return n, err
+				}
+				n++
+				break
+			}
+		}
+	}
+	return n, nil
+}
+
+func (f *finding) has(stream string) bool {
+	for i := range f.Streams {
+		if f.Streams[i].Name == stream {
+			return true
+		}
+	}
+	return false
+}
+
+// Commands returns how to verify the folder, for its README.
+func (b *bundler) Commands() []string {
+	var all []string
+	for _, t := range b.copied {
+		line := "scsguard verify " + t.Trail + " --key keys/trail.pub" + t.Anchor
+		for _, pin := range t.Pins {
+			line += " --pin " + quoted(oneLinePin(pin))
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+// oneLinePin is a pin in its short form.
+func oneLinePin(pin string) string {
+	if content, err := os.ReadFile(pin); err == nil {
+		pin = string(content)
+	}
+	if h, err := auditlog.ParsePin(pin); err == nil {
+		return h.String()
+	}
+	return pin
+}
+
+func numbered(name string, i, of int) string {
+	if of == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", name, i+1)
+}
+
+// anchorsOf are the anchors of the i-th trail: of a single trail all, else its own.
+func anchorsOf(all list, i, trails int) list {
+	if trails > 1 && len(all) > 0 {
+		return all[i : i+1]
+	}
+	return all
+}
+
+func union(a, b []string) []string {
+	out := list(a)
+	for _, s := range b {
+		_ = out.Set(s)
+	}
+	return out
+}
