@@ -35,7 +35,7 @@ func commands() []command {
 	return slices.Concat(
 		[]command{keygen(), verify(), events(), prove(), verifyProof(), eventTypes()},
 		questions(),
-		[]command{export(), bundle()},
+		[]command{report(), export(), bundle()},
 	)
 }
 

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// reported writes the report of a place.
+func reported(t *testing.T, p *place, flags ...string) (string, result) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "report.html")
+	r := p.ask("report", append([]string{"--out", file}, flags...)...)
+	b, err := os.ReadFile(file)
+	require.NoError(t, err, r.stderr)
+	if keep := os.Getenv("REPORT_DIR"); keep != "" { // to be looked at
+		require.NoError(t, os.WriteFile(filepath.Join(keep, strings.ReplaceAll(t.Name(), "/", "-")+".html"), b, 0o600))
+	}
+	return string(b), r
+}
+
+func TestAReportShowsTheSessionsOfEachUserWithTheirProof(t *testing.T) {
+	page, r := reported(t, office(t))
+	require.Equal(t, exitOK, r.code, r.stderr)
+	require.Contains(t, page, "The trail is intact and complete.")
+	require.Equal(t, 4, strings.Count(page, `<svg class="picture"`), "three users, and one who never came in")
+	require.Equal(t, 18, strings.Count(page, `<rect class="bar `))
+	for _, l := range legend {
+		require.Contains(t, page, `class="m `+l.Class+`"`)
+		require.NotEmpty(t, shapes[l.Class])
+	}
+	require.Contains(t, page, "2 at the same time")
+	links := regexp.MustCompile(`<a href="#([a-z]+[0-9]+)"`).FindAllStringSubmatch(page, -1)
+	require.NotEmpty(t, links)
+	for _, l := range links {
+		require.Contains(t, page, `id="`+l[1]+`"`, "a mark leads to its record")
+	}
+}
+
+func TestSessionsThatWereAliveAtTheSameTimeAreBeneathEachOther(t *testing.T) {
+	page, _ := reported(t, office(t), "--user", "alice")
+	bars := regexp.MustCompile(`<rect class="bar \w+" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"`).FindAllStringSubmatch(page, -1)
+	require.Len(t, bars, 6)
+	rows := make(map[string]bool)
+	for _, b := range bars {
+		rows[b[2]] = true
+	}
+	require.Greater(t, len(rows), 1)
+}
+
+func TestWhatVisitorsHaveWrittenIsTextInAReport(t *testing.T) {
+	p := newPlace(t)
+	for i, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `</title></style></script><b>`, `javascript:alert(1)`, `{{.}}`, "a\u202eb", `' onfocus='alert(1)`} {
+		p.add(t, line("login", evil, fmt.Sprint("S", i), 1, 0, `,"user_agent":"</script><img src=//evil.example/x>","reason":"\"><svg onload=alert(1)>"`))
+	}
+	page, r := reported(t, p)
+	require.Equal(t, exitOK, r.code, r.stderr)
+	for _, bad := range []string{"<script>alert", "<img", "<b>", "\u202e", "<svg onload", "href=\"javascript"} {
+		require.NotContains(t, page, bad)
+	}
+	require.NotRegexp(t, `<[^>]* on[a-z]+=`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(page[:strings.Index(page, "<script>")], `""`))
+	require.Equal(t, 1, strings.Count(page, "<script"))
+	require.Contains(t, page, "&lt;script&gt;alert(1)&lt;/script&gt;")
+}
+
+func TestAReportNeedsNothingButItself(t *testing.T) {
+	page, _ := reported(t, office(t))
+	require.NotRegexp(t, `(?i)(src|href|action)\s*=\s*["']?\s*(//|[a-z]+:)|url\(\s*["']?[^#"']|@import`, page)
+	require.Contains(t, page, `content="default-src &#39;none&#39;`)
+	require.Contains(t, page, "<style>"+reportCSS+"</style>", "else its hash in the policy would be wrong")
+	require.Contains(t, page, "<script>"+reportJS+"</script>")
+}
+
+func TestAReportOfManySessionsAggregatesAndPages(t *testing.T) {
+	page, r := reported(t, crowd(t, maxPictured+200))
+	require.Equal(t, exitOK, r.code, r.stderr)
+	require.Contains(t, page, `<rect class="column"`)
+	require.Contains(t, page, "There are more than 1000 sessions")
+	require.Equal(t, maxUsers, strings.Count(page, `<svg class="picture"`))
+	require.Contains(t, page, `<table data-page="100">`)
+	require.Less(t, len(page), 4<<20)
+	page, _ = reported(t, crowd(t, 60))
+	require.NotContains(t, page, `<rect class="column"`)
+}
+
+func TestAReportSaysOnTopHowGoodTheTrailIs(t *testing.T) {
+	p := told(t)
+	out := filepath.Join(t.TempDir(), "r.html")
+	require.Equal(t, exitUnknown, cli("report", p.trail, "--key", p.key, "--out", out).code)
+	require.Contains(t, read(t, out), "It is not known to be complete.")
+	require.Equal(t, exitIO, p.ask("report", "--out", out).code, "nothing is replaced")
+	require.Equal(t, exitIO, p.ask("report", "--out", filepath.Join(out, "x")).code)
+	require.Equal(t, exitUsage, p.ask("report", "--from", minute(5), "--to", minute(5)).code)
+	require.Contains(t, p.ask("report", "--out", "-").stdout, "</html>")
+
+	p.change(func(s string) string {
+		return strings.Replace(s, `"user":"alice","session":"T"`, `"user":"carol","session":"T"`, 1)
+	})
+	page, r := reported(t, p)
+	require.Equal(t, exitTamper, r.code)
+	require.Contains(t, page, "The trail was tampered with.")
+	require.Contains(t, page, `class="hole"`, "what is missing is hatched")
+	require.NotContains(t, page, "carol")
+}
+
+func TestAReportShowsThePeriodThatWasAskedFor(t *testing.T) {
+	page, _ := reported(t, told(t), "--from", minute(18), "--to", minute(40))
+	require.Equal(t, 1, strings.Count(page, `<rect class="bar `))
+	require.NotContains(t, page, minute(5))
+}
