@@ -14,10 +14,12 @@ const (
 	pictureWidth = 1000
 	pictureSide  = 16 // left and right of the time
 	axisHeight   = 26
-	laneHeight   = 30
+	laneHeight   = 34
 	barHeight    = 12
 	markSpace    = 9 // what a mark needs, so that lanes are chosen by what is seen
 	touchSpace   = 3 // touches that are closer are drawn as one
+	shortBar     = 30
+	staggered    = 9 // how far above or below the bar a mark is that has no room on it
 )
 
 // picture is the timeline of a user: lanes with bars.
@@ -205,7 +207,7 @@ func newPicture(u *reportUser, p *reportPage) *picture {
 		lanes[lane] = b.X + b.W
 		b.Y = axisHeight + float64(lane)*laneHeight + laneHeight/2
 		for i := range b.Marks {
-			b.Marks[i].Y = b.Y
+			b.Marks[i].Y += b.Y
 		}
 		pic.Bars = append(pic.Bars, b)
 		delete(records, l.ID)
@@ -258,13 +260,33 @@ func (a axis) bar(l *investigate.Listed, records []*reportRecord) (bar, bool) {
 		if b.Record == 0 {
 			b.Record = r.Number
 		}
-		m := a.mark(r, 0)
-		if n := len(b.Marks) - 1; n >= 0 && m.Class == "touch" && b.Marks[n].Class == "touch" && m.X-b.Marks[n].X < touchSpace {
-			continue
+		if m := a.mark(r, 0); b.fits(&m) {
+			b.Marks = append(b.Marks, m)
 		}
-		b.Marks = append(b.Marks, m)
+	}
+	if hidden := len(records) - len(b.Marks); hidden > 0 {
+		b.Text += fmt.Sprintf("; %s more in the table", count(hidden, "record"))
 	}
 	return b, true
+}
+
+// fits finds a place for a mark: where it is close to the one before it, above or
+// below the bar. Where there is no room, touches are left out, and in a short bar all
+// but how it began, how it ended and what somebody should look at.
+func (b *bar) fits(m *mark) bool {
+	if m.Class == "touch" || b.W < shortBar && (m.Class == "extend" || m.Class == "proof" || m.Class == "other") {
+		n := len(b.Marks)
+		return b.W >= shortBar && (n == 0 || m.X-b.Marks[n-1].X >= touchSpace)
+	}
+	for i := len(b.Marks) - 1; i >= 0; i-- {
+		if before := &b.Marks[i]; before.Class != "touch" {
+			if m.X-before.X < markSpace {
+				m.Y = map[float64]float64{0: -staggered, -staggered: staggered, staggered: 0}[before.Y]
+			}
+			break
+		}
+	}
+	return true
 }
 
 // chart is how many sessions were alive when.

@@ -55,15 +55,15 @@ func TestSessionsThatWereAliveAtTheSameTimeAreBeneathEachOther(t *testing.T) {
 
 func TestWhatVisitorsHaveWrittenIsTextInAReport(t *testing.T) {
 	p := newPlace(t)
-	for i, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `</title></style></script><b>`, `javascript:alert(1)`, `{{.}}`, "a\u202eb", `' onfocus='alert(1)`} {
+	for i, evil := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `</title></style></script><i>`, `javascript:alert(1)`, `{{.}}`, "a\u202eb", `' onfocus='alert(1)`} {
 		p.add(t, line("login", evil, fmt.Sprint("S", i), 1, 0, `,"user_agent":"</script><img src=//evil.example/x>","reason":"\"><svg onload=alert(1)>"`))
 	}
 	page, r := reported(t, p)
 	require.Equal(t, exitOK, r.code, r.stderr)
-	for _, bad := range []string{"<script>alert", "<img", "<b>", "\u202e", "<svg onload", "href=\"javascript"} {
-		require.NotContains(t, page, bad)
+	for _, bad := range []string{"<script>alert", "<img", "<i>", "\u202e", "<svg onload", "href=\"javascript"} {
+		require.False(t, strings.Contains(page, bad), bad)
 	}
-	require.NotRegexp(t, `<[^>]* on[a-z]+=`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(page[:strings.Index(page, "<script>")], `""`))
+	require.NotRegexp(t, `<[^>]* on[a-z]+=`, regexp.MustCompile(`"[^"]*"`).ReplaceAllString(page[strings.Index(page, "<body>"):strings.Index(page, "<script>")], `""`))
 	require.Equal(t, 1, strings.Count(page, "<script"))
 	require.Contains(t, page, "&lt;script&gt;alert(1)&lt;/script&gt;")
 }
