@@ -207,12 +207,15 @@ func (p *reportPage) group(list []investigate.Listed) map[string]*reportUser {
 			together++
 		}
 	}
-	p.Counts = []reportCount{{"sessions", len(list), false}, {"users", len(people), false}, {"users with sessions at the same time", together, together > 0}}
+	p.Counts = []reportCount{
+		{plural("session", len(list)), len(list), false}, {plural("user", len(people)), len(people), false},
+		{plural("user", together) + " with sessions at the same time", together, together > 0},
+	}
 	for _, state := range slices.Sorted(maps.Keys(states)) {
-		p.Counts = append(p.Counts, reportCount{"sessions: " + state, states[state], state == "crash" || state == "past its limit" || state == "unknown"})
+		p.Counts = append(p.Counts, reportCount{plural("session", states[state]) + ": " + state, states[state], state == "crash" || state == "past its limit" || state == "unknown"})
 	}
 	if incomplete > 0 {
-		p.Counts = append(p.Counts, reportCount{"sessions of which something may be missing", incomplete, true})
+		p.Counts = append(p.Counts, reportCount{plural("session", incomplete) + " of which something may be missing", incomplete, true})
 	}
 	return people
 }
@@ -277,7 +280,7 @@ func (p *reportPage) read(ctx context.Context, trail *investigate.Trail, r *repo
 	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b scsguard.EventKind) int {
 		return cmp.Or(cmp.Compare(min(looks[b], 1), min(looks[a], 1)), strings.Compare(string(a), string(b)))
 	}) {
-		p.Counts = append(p.Counts, reportCount{"events: " + string(kind), kinds[kind], looks[kind] > 0})
+		p.Counts = append(p.Counts, reportCount{plural("event", kinds[kind]) + ": " + string(kind), kinds[kind], looks[kind] > 0})
 	}
 	p.choose(people)
 	shown := make(map[string]*reportUser)

@@ -217,9 +217,11 @@ func gapText(g *auditlog.GapReport) string {
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // count is a number of things.
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
+func count(n int, what string) string { return fmt.Sprintf("%d %s", n, plural(what, n)) }
+
+func plural(what string, n int) string {
+	if n == 1 {
+		return what
 	}
-	return fmt.Sprintf("%d %s", n, what)
+	return what + "s"
 }
