@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+)
+
+// TestAReportIsReadInARealBrowser opens the report of the case of
+// docs/investigation.md: whether its policy lets its own script run, and the
+// keyboard gets everywhere, only a browser can say. REPORT_DIR keeps pictures of it.
+func TestAReportIsReadInARealBrowser(t *testing.T) {
+	browser := chromium(t)
+	dir := t.TempDir()
+	disputed(t, newManager(), dir)
+	file := filepath.Join(dir, "report.html")
+	code, _, stderr := scsguardCommand(t, "report", filepath.Join(dir, "data", "trail"), "--anchor", filepath.Join(dir, "data", "anchor"),
+		"--out", file, "--from", "2026-03-04T08:00", "--to", "2026-03-04T12:00")
+	require.Equal(t, 0, code, stderr)
+
+	page := browser()
+	var mu sync.Mutex
+	var complaints []string
+	require.NoError(t, chromedp.Listen(page.ctx, func(ev any) {
+		if kind := fmt.Sprintf("%T", ev); strings.Contains(kind, "ExceptionThrown") || strings.Contains(kind, "EntryAdded") || strings.Contains(kind, "ConsoleAPI") {
+			mu.Lock()
+			defer mu.Unlock()
+			complaints = append(complaints, fmt.Sprintf("%s %+v", kind, ev))
+		}
+	}))
+	page.visit("file://" + file)
+	page.sees("h1", "Sessions")
+	require.Contains(t, page.text(".headline"), "The trail is intact and complete.")
+	require.Equal(t, "true", page.is(`document.querySelectorAll(".picture .bar").length >= 2`))
+
+	// Two sessions of Alice at the same time are beneath each other.
+	require.Equal(t, "true", page.is(`new Set([...document.querySelectorAll(".picture")].map(p => [...p.querySelectorAll(".bar")].map(b => b.getBoundingClientRect().top)).sort((a, b) => b.length - a.length)[0]).size === 2`))
+
+	// The keyboard: Tab to a session, arrows to its records, Enter to the table.
+	for range 20 {
+		page.press(kb.Tab)
+		if page.is(`document.activeElement.matches(".picture a")`) == "true" {
+			break
+		}
+	}
+	require.Contains(t, page.text("#tip"), "session ")
+	page.press(kb.ArrowRight)
+	require.Contains(t, page.text("#tip"), "logged in")
+	page.press(kb.Escape)
+	require.Equal(t, "true", page.is(`document.getElementById("tip").hidden`))
+	page.press(kb.Enter)
+	require.Equal(t, "true", page.is(`document.activeElement.matches("tr") && document.activeElement.textContent.includes("logged in")`))
+	require.Equal(t, "true", page.is(`[...document.querySelectorAll("a, button, [tabindex], th, svg[role]")].every(e => e.textContent.trim() || e.getAttribute("aria-label"))`), "everything has a name")
+
+	paper, err := chromedp.Run(page.ctx, chromedp.PrintToPDF())
+	require.NoError(t, err)
+	require.NotEmpty(t, paper)
+	if keep := os.Getenv("REPORT_DIR"); keep != "" {
+		picture, err := chromedp.Run(page.ctx, chromedp.FullScreenshot(100))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(keep, "example.png"), picture, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(keep, "example.pdf"), paper, 0o600))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	require.Empty(t, complaints)
+}
+
+// is evaluates an expression in the page.
+func (b *tab) is(expression string) string {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[string]("String("+expression+")"))
+	require.NoError(b.t, err)
+	return v
+}
+
+func (b *tab) press(key string) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.KeyEvent(key)))
+}
