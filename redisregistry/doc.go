@@ -23,6 +23,7 @@
 //	scsguard:NS:{due:I}            when to look at which session, in 16 parts
 //	scsguard:NS:{external:H}       the sessions under an external ID
 //	scsguard:NS:everyone           when everyone's sessions were ended last
+//	scsguard:NS:walks              who is about to end everyone's sessions
 //
 // The record alone decides whether a session lives, and changes by compare and
 // swap. The order of the steps is that of docs/registry.md, so that a process may

@@ -169,7 +169,7 @@ func (r *Registry) attend(l *link, e entry, s stored, lease string) (scsguard.Re
 		if err := r.rekey(l, s.rec, s.key, s.rec.Successor); err != nil {
 			return none, false, err
 		}
-		return none, false, r.unschedule(l, e)
+		return none, false, r.leave(l, e)
 	}
 	return l.off.recordFromRedis(s.rec), true, nil
 }

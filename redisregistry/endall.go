@@ -16,7 +16,13 @@ import (
 //go:embed lua/everyone.lua
 var everyoneLua string
 
-var everyoneScript = newScript("everyone", everyoneLua)
+//go:embed lua/walk.lua
+var walkLua string
+
+var (
+	everyoneScript = newScript("everyone", everyoneLua)
+	walkScript     = newScript("walk", walkLua)
+)
 
 // EndAll ends many sessions: first it refuses logins that were authenticated before,
 // then it ends what it finds. A login that is not found after that finds itself
@@ -54,7 +60,8 @@ type revocation struct {
 	id     string
 	at     time.Time
 	part   int    // of Everyone: the part of the due entries it has come to,
-	cursor string // and where in it
+	cursor string // and where in it,
+	server string // as this server calls it, and no other one does
 	// out takes what is ended. If it is nil a sweep goes on with what somebody else has
 	// begun: it spares those who have logged in since, and hands the endings to Due.
 	out *scsguard.Revoked
@@ -64,7 +71,7 @@ type revocation struct {
 // be done, in the fields of a record.
 func (w *revocation) intent() (entry, error) {
 	rec := scsguard.Record{User: w.User, External: w.External, Remembered: w.Everyone, Owner: w.Except, Ending: w.Ending,
-		Created: w.at, Extends: w.part, Actor: w.cursor}
+		Created: w.at, Extends: w.part, Actor: w.cursor, Role: w.server}
 	b, err := rec.MarshalBinary()
 	return entry{session: w.id, user: string(b)}, err
 }
@@ -76,7 +83,7 @@ func parseIntent(e entry) (*revocation, error) {
 	}
 	return &revocation{
 		Revocation: scsguard.Revocation{User: rec.User, External: rec.External, Everyone: rec.Remembered, Except: rec.Owner, Ending: rec.Ending},
-		id:         e.session, at: rec.Created, part: rec.Extends, cursor: rec.Actor,
+		id:         e.session, at: rec.Created, part: rec.Extends, cursor: rec.Actor, server: rec.Role,
 	}, nil
 }
 
@@ -183,7 +190,9 @@ var errLater = errors.New("scsguard: there is more to end than the time allows")
 // is due.
 const sliceOf = 2000
 
-// revokeEveryone walks over all due entries, since whoever lives has one.
+// revokeEveryone walks over all due entries, since whoever lives has one. A walk shows
+// what is there from its begin to its end, in one step after the other: so it is said
+// to be under way, and until it is over a session that moves keeps its old entry, too.
 func (r *Registry) revokeEveryone(l *link, w *revocation) error {
 	if _, err := l.ask(everyoneScript, r.everyone(), scsguard.UserMemory.Milliseconds(), w.moment()); err != nil {
 		return err
@@ -191,8 +200,11 @@ func (r *Registry) revokeEveryone(l *link, w *revocation) error {
 	if w.out != nil {
 		w.at = l.now
 	}
-	if w.cursor == "" {
-		w.cursor = "0"
+	if _, err := l.run(walkScript, r.walks(), w.id, intentFor.Milliseconds()); err != nil {
+		return err
+	}
+	if err := w.orient(l); err != nil {
+		return err
 	}
 	for seen := 0; w.part < dueParts; {
 		if w.out == nil && seen >= sliceOf {
@@ -224,6 +236,21 @@ func (r *Registry) revokeEveryone(l *link, w *revocation) error {
 			w.part++
 		}
 	}
+	_, err := l.do("HDEL", r.walks(), w.id)
+	return err
+}
+
+// orient finds where to go on. After a restart or a failover that is the beginning: what
+// the server before said of where the walk has come to means nothing to this one, which
+// may not even have what was done until then.
+func (w *revocation) orient(l *link) error {
+	info, err := redis.String(l.do("INFO", "server"))
+	if err != nil {
+		return err
+	}
+	if server := infoOf(info)["run_id"]; w.cursor == "" || w.server != server {
+		w.part, w.cursor, w.server = 0, "0", server
+	}
 	return nil
 }
 
@@ -251,6 +278,7 @@ func (r *Registry) revokePlaces(l *link, w *revocation, places []place) error {
 	if err != nil {
 		return err
 	}
+	dead := make(map[string][]string) // by user
 	for i, s := range held {
 		session := places[i].session
 		if session == w.Except {
@@ -264,17 +292,26 @@ func (r *Registry) revokePlaces(l *link, w *revocation, places []place) error {
 		if s.rec.Session != session || w.spares(s.rec) {
 			continue
 		}
-		if err := r.revoke(l, w, s); err != nil {
+		if s, err = r.revoke(l, w, s); err != nil {
+			return err
+		}
+		if s.there() && s.rec.State == scsguard.StateEnded {
+			dead[s.rec.User] = append(dead[s.rec.User], session)
+		}
+	}
+	for user, sessions := range dead { // together: each time costs as much as the user has sessions
+		if err := r.release(l, user, sessions...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// revoke ends one of many. What was overdue ends by that, and is not counted.
-func (r *Registry) revoke(l *link, w *revocation, s stored) error {
+// revoke ends one of many, which keeps its place. What was overdue ends by that, and is
+// not counted.
+func (r *Registry) revoke(l *link, w *revocation, s stored) (stored, error) {
 	counts := false
-	s, won, err := r.end(l, s, func(now stored) (scsguard.Ending, bool) {
+	s, won, err := r.endRecord(l, s, func(now stored) (scsguard.Ending, bool) {
 		overdue, over := now.rec.Overdue(l.now)
 		if counts = !over; over {
 			overdue.Keep = w.Ending.Keep
@@ -287,13 +324,16 @@ func (r *Registry) revoke(l *link, w *revocation, s stored) error {
 		return e, true
 	})
 	if err != nil || !won {
-		return err
+		return s, err
+	}
+	if err := r.leaveExternal(l, s.rec); err != nil {
+		return s, err
 	}
 	if counts && w.out != nil {
 		if w.out.Total++; len(w.out.Ended) < scsguard.MaxRevoked {
 			w.out.Ended = append(w.out.Ended, l.off.recordFromRedis(s.rec))
-			return nil
+			return s, nil
 		}
 	}
-	return r.schedule(l, s, l.now.Add(-10*time.Millisecond), "set") // for the next Due
+	return s, r.schedule(l, s, l.now.Add(-10*time.Millisecond), "set") // for the next Due
 }

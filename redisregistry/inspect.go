@@ -32,12 +32,7 @@ func (r *Registry) Inspect(ctx context.Context) (faults []scsguard.FieldError, e
 // evicts judges what INFO says. Every key here has a time to live, so that the
 // volatile policies take them as well.
 func evicts(info string) []scsguard.FieldError {
-	settings := make(map[string]string)
-	for line := range strings.Lines(info) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			settings[name] = value
-		}
-	}
+	settings := infoOf(info)
 	policy := settings["maxmemory_policy"]
 	if policy == "noeviction" || policy == "" || settings["maxmemory"] == "0" {
 		return nil
@@ -47,4 +42,15 @@ func evicts(info string) []scsguard.FieldError {
 		Problem: "when its memory is full, sessions would end without a trace and logins that were refused would be let in",
 		Cure:    "set it to noeviction and give what may be evicted a Redis of its own, or say in redisregistry.AllowEviction why that is acceptable",
 	}}
+}
+
+// infoOf reads an answer of INFO.
+func infoOf(info string) map[string]string {
+	values := make(map[string]string)
+	for line := range strings.Lines(info) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			values[name] = value
+		}
+	}
+	return values
 }

@@ -52,6 +52,7 @@ func (k keyspace) record(key scsguard.Key) string {
 func (k keyspace) user(id string) string     { return k.own + "{user:" + hash(id) + "}" }
 func (k keyspace) external(id string) string { return k.own + "{external:" + hash(id) + "}" }
 func (k keyspace) everyone() string          { return k.own + "everyone" }
+func (k keyspace) walks() string             { return k.own + "walks" }
 func (k keyspace) channel() string           { return k.own + "ended" }
 
 // hash makes a name of any bytes: no delimiter, no length, nobody's identity.

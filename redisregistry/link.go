@@ -190,8 +190,7 @@ func newScript(name string, parts ...string) script {
 func (l *link) run(s script, key string, args ...any) (any, error) {
 	all := append([]any{s.hash, 1, key}, args...)
 	v, err := l.do("EVALSHA", all...)
-	var refused redis.Error
-	if errors.As(err, &refused) && strings.HasPrefix(string(refused), "NOSCRIPT") {
+	if isUnknown(err) {
 		all[0] = s.source
 		v, err = l.do("EVAL", all...)
 	}
@@ -201,12 +200,19 @@ func (l *link) run(s script, key string, args ...any) (any, error) {
 	return v, nil
 }
 
+// isUnknown reports whether Redis does not have the script.
+func isUnknown(answer any) bool {
+	err, _ := answer.(error)
+	var refused redis.Error
+	return errors.As(err, &refused) && strings.HasPrefix(string(refused), "NOSCRIPT")
+}
+
 // runAll runs a script on several keys. No run relies on another one.
 func (l *link) runAll(s script, keys []string, args ...any) ([]any, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	first, err := l.run(s, keys[0], args...) // Redis has the script from here on
+	first, err := l.run(s, keys[0], args...) // Redis has the script from here on, unless somebody flushes it
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +221,11 @@ func (l *link) runAll(s script, keys []string, args ...any) ([]any, error) {
 		commands[i] = command{"EVALSHA", append([]any{s.hash, 1, key}, args...)}
 	}
 	rest, err := l.pipeline(commands...)
+	for i := 0; err == nil && i < len(rest); i++ {
+		if isUnknown(rest[i]) {
+			rest[i], err = l.run(s, keys[i+1], args...)
+		}
+	}
 	return append([]any{first}, rest...), err
 }
 
@@ -234,15 +245,21 @@ type command struct {
 // among the answers.
 func (l *link) pipeline(commands ...command) ([]any, error) {
 	return l.timed(func() ([]any, error) {
+		if err := l.ctx.Err(); err != nil {
+			return nil, err
+		}
 		for _, c := range append(commands, command{name: "TIME"}) {
 			if err := l.conn.Send(c.name, c.args...); err != nil {
 				return nil, err
 			}
 		}
-		replies, err := redis.Values(l.do(""))
+		// From here on the answers have to be taken, or the connection given up: else the
+		// pool would take them, however long that takes.
+		replies, err := redis.Values(l.send(""))
 		if err != nil {
 			return nil, err
 		}
+		l.answered = true
 		last, err := redis.Values(replies[len(replies)-1], nil)
 		if err != nil {
 			return nil, err

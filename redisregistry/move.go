@@ -3,6 +3,8 @@ package redisregistry
 import (
 	"context"
 
+	"github.com/gomodule/redigo/redis"
+
 	"github.com/scsguard/scsguard"
 )
 
@@ -120,9 +122,21 @@ func (r *Registry) arrived(l *link, from, waiting stored) (stored, bool, error) 
 		err = r.rekey(l, next.rec, from.key, next.key)
 	}
 	if err == nil {
-		_ = r.unschedule(l, entryOf(from.rec)) // after an error a sweep does both
+		_ = r.leave(l, entryOf(from.rec)) // after an error a sweep does both
 	}
 	return next, true, nil
+}
+
+// leave drops the due entry of a key that a session has left. While somebody walks over
+// the entries it stays: he may have passed the place of the new one, and not come to
+// this. It is asked after the new one is there, so that who begins to walk later finds
+// that.
+func (r *Registry) leave(l *link, e entry) error {
+	walks, err := redis.Int(l.do("EXISTS", r.walks()))
+	if err != nil || walks > 0 {
+		return err
+	}
+	return r.unschedule(l, e)
 }
 
 // arrivedDead ends a session that came to a key which nothing may live under, so that

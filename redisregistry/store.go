@@ -201,8 +201,7 @@ func (s *Store) FindRecordCtx(ctx context.Context, registry scsguard.Registry, k
 // samePool reports whether two pools are the same one. Those that cannot be compared
 // are not.
 func samePool(a, b Pool) bool {
-	t := reflect.TypeOf(a)
-	return t == reflect.TypeOf(b) && t != nil && t.Comparable() && a == b
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
 // SwapCtx stores new under token until expiry, if what is there is still old.

@@ -1,0 +1,129 @@
+package redisregistry_test
+
+import (
+	"context"
+	"crypto/rand"
+	"hash/fnv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
+)
+
+// EndEveryone walks over many due entries while sessions change under it.
+
+// loginInOnePart logs in n users whose due entries lie in the same part, so that Redis
+// hands them out in several steps.
+func loginInOnePart(t *testing.T, reg scsguard.Registry, n int) []scsguard.Record {
+	t.Helper()
+	recs := make([]scsguard.Record, 0, n)
+	for len(recs) < n {
+		a := admission(rand.Text(), scsguard.Limit{})
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(a.Record.Session))
+		if h.Sum32()%16 != 0 {
+			continue
+		}
+		adm, err := reg.Admit(ctx, a)
+		require.NoError(t, err)
+		s, err := reg.Settle(ctx, adm, true)
+		require.NoError(t, err)
+		recs = append(recs, s.Record)
+	}
+	return recs
+}
+
+func requireNobodyLives(t *testing.T, reg scsguard.Registry, recs []scsguard.Record) {
+	t.Helper()
+	alive := 0
+	for _, rec := range recs {
+		list, err := reg.List(ctx, rec.User)
+		require.NoError(t, err)
+		alive += len(list)
+	}
+	require.Zero(t, alive, "of %d sessions that were to end these live", len(recs))
+}
+
+func TestASessionThatMovesWhileEveryonesAreEndedEndsToo(t *testing.T) {
+	t.Parallel()
+	pool := redistest.Start(t).Pool()
+	m := &mortal{pool: pool, n: 1 << 40}
+	reg := redisregistry.New(pool)
+	recs := loginInOnePart(t, reg, 1500)
+	var once sync.Once
+	m.after = func(command string) {
+		if command != "ZSCAN" {
+			return
+		}
+		once.Do(func() { // the first of several steps
+			for _, rec := range recs {
+				_, _, err := reg.Move(ctx, rec.Key, scsguard.Rotation{To: newKey(), At: time.Now()})
+				require.NoError(t, err)
+			}
+		})
+	}
+	_, err := redisregistry.New(m).EndAll(ctx, scsguard.Revocation{Everyone: true, Ending: ending(scsguard.EndRevoked)})
+	require.NoError(t, err)
+	requireNobodyLives(t, reg, recs)
+}
+
+// What Redis says of where a walk has come to means nothing to another server.
+func TestAnEndOfEveryoneGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	pool := server.Pool()
+	reg := redisregistry.New(pool)
+	recs := loginInOnePart(t, reg, 2600)
+	m := &mortal{pool: pool, n: 3, served: true} // it says what it is about to do, and dies
+	_, err := redisregistry.New(m).EndAll(ctx, scsguard.Revocation{Everyone: true, Ending: ending(scsguard.EndRevoked)})
+	require.Error(t, err)
+	time.Sleep(scsguard.Lease + 100*time.Millisecond)
+
+	// A sweep ends some of them, and Redis is started anew after that.
+	sliced, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m = &mortal{pool: pool, n: 1 << 40}
+	m.after = func(command string) {
+		if command == "ZREM" { // it has ended its share, and says so
+			cancel()
+		}
+	}
+	_, _ = redisregistry.New(m).Due(sliced, 10)
+	require.Error(t, sliced.Err())
+	server.Stop()
+	require.NoError(t, server.Restart())
+	w := &world{t: t, healthy: reg, told: make(map[string]int)}
+	time.Sleep(scsguard.Lease + 100*time.Millisecond)
+	w.sweep()
+	requireNobodyLives(t, reg, recs)
+}
+
+// What has to be done for all sessions of a user together must not be done for each.
+func TestEndingAllOfAUserWithManySessionsChangesHisIndexOnce(t *testing.T) {
+	t.Parallel()
+	pool := redistest.Start(t).Pool()
+	w := &world{t: t, healthy: redisregistry.New(pool), told: make(map[string]int)}
+	const n = 200
+	for range n {
+		w.login(scsguard.Limit{})
+	}
+	m := &mortal{pool: pool, n: 1 << 40}
+	out, err := redisregistry.New(m).EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
+	require.NoError(t, err)
+	require.Equal(t, n, out.Total)
+	require.Less(t, m.count.Load(), int64(3*n+20), "a due entry, a record, and the external ID of each")
+	c := pool.Get()
+	defer c.Close()
+	fields, err := redis.Strings(c.Do("EVAL", "local n = {} for _, k in ipairs(redis.call('KEYS', '*{user:*')) do for _, f in ipairs(redis.call('HKEYS', k)) do n[#n+1] = f end end return n", 0))
+	require.NoError(t, err)
+	for _, f := range fields {
+		require.True(t, strings.HasPrefix(f, "#"), "%q holds a place", f)
+	}
+}
