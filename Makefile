@@ -1,7 +1,7 @@
 # make test runs everything that CI runs. The Go toolchain is all it needs; what a
 # few tests drive for real is installed where that is possible.
 
-MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools
+MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools redisregistry/standin
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
 .PHONY: test check race mutants some-mutants tour investigation rolling adopting controls fuzz bench bench-smoke programs tamper

@@ -154,7 +154,8 @@ func (r *Registry) revokeUser(l *link, w *revocation) error {
 			w.out.Before = t
 		}
 	}
-	return r.revokePlaces(l, w, places)
+	_, err = r.revokePlaces(l, w, places)
+	return err
 }
 
 // moment reads one in microseconds of Redis's clock. What is no number is none.
@@ -181,7 +182,8 @@ func (r *Registry) revokeExternal(l *link, w *revocation) error {
 			places = append(places, place{f.session[1:], f.key})
 		}
 	}
-	return r.revokePlaces(l, w, places)
+	_, err = r.revokePlaces(l, w, places)
+	return err
 }
 
 var errLater = errors.New("scsguard: there is more to end than the time allows")
@@ -222,22 +224,68 @@ func (r *Registry) revokeEveryone(l *link, w *revocation) error {
 		if err != nil {
 			return err
 		}
-		var places []place
+		var entries []entry
 		for i := 0; i < len(members); i += 2 {
 			if e, ok := parseEntry(members[i]); ok && e.key != "" {
-				places = append(places, place{e.session, e.key})
+				entries = append(entries, e)
 			}
 		}
-		if err := r.revokePlaces(l, w, places); err != nil {
+		if err := r.revokeEntries(l, w, entries); err != nil {
 			return err
 		}
-		seen += len(places)
+		seen += len(entries)
 		if w.cursor = next; next == "0" {
 			w.part++
 		}
 	}
 	_, err := l.do("HDEL", r.walks(), w.id)
 	return err
+}
+
+// revokeEntries ends the sessions that due entries lead to. A session that moves again
+// and again leaves many of them, and the way over each is as long as it has moved often:
+// so one is enough, and those that it has left go with it.
+func (r *Registry) revokeEntries(l *link, w *revocation, entries []entry) error {
+	keys := make([]scsguard.Key, len(entries))
+	for i, e := range entries {
+		keys[i] = e.key
+	}
+	found, err := l.read(r.keyspace, keys...)
+	if err != nil {
+		return err
+	}
+	var here, gone []place
+	var left []entry
+	for i, s := range found {
+		e := entries[i]
+		if s.rec.State == scsguard.StateMoved {
+			left = append(left, e)
+		} else {
+			here = append(here, place{e.session, e.key})
+		}
+	}
+	ended, err := r.revokePlaces(l, w, here)
+	if err != nil {
+		return err
+	}
+	asked := make(map[string]bool)
+	for _, e := range left {
+		if !ended[e.session] && !asked[e.session] {
+			gone, asked[e.session] = append(gone, place{e.session, e.key}), true
+		}
+	}
+	endedThere, err := r.revokePlaces(l, w, gone)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if ended[e.session] || endedThere[e.session] {
+			if err := r.unschedule(l, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // orient finds where to go on. After a restart or a failover that is the beginning: what
@@ -272,12 +320,13 @@ func (w *revocation) spares(rec scsguard.Record) bool {
 	return rec.Session == w.Except || rec.Created.After(since) && (w.Everyone || w.out == nil)
 }
 
-// revokePlaces ends the sessions at places.
-func (r *Registry) revokePlaces(l *link, w *revocation, places []place) error {
+// revokePlaces ends the sessions at places, and says which have ended.
+func (r *Registry) revokePlaces(l *link, w *revocation, places []place) (ended map[string]bool, err error) {
 	held, err := r.holders(l, places)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	ended = make(map[string]bool)
 	dead := make(map[string][]string) // by user
 	for i, s := range held {
 		session := places[i].session
@@ -286,25 +335,26 @@ func (r *Registry) revokePlaces(l *link, w *revocation, places []place) error {
 		}
 		if s.raw == nil { // a login that has no record yet: it will find that it must not have one
 			if s, _, err = r.bury(l, s, scsguard.Target{Key: s.key}, w.Ending); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if s.rec.Session != session || w.spares(s.rec) {
 			continue
 		}
 		if s, err = r.revoke(l, w, s); err != nil {
-			return err
+			return nil, err
 		}
 		if s.there() && s.rec.State == scsguard.StateEnded {
+			ended[session] = true
 			dead[s.rec.User] = append(dead[s.rec.User], session)
 		}
 	}
 	for user, sessions := range dead { // together: each time costs as much as the user has sessions
 		if err := r.release(l, user, sessions...); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return ended, nil
 }
 
 // revoke ends one of many, which keeps its place. What was overdue ends by that, and is

@@ -1,0 +1,171 @@
+package standin_test
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/alicebob/miniredis/v2"
+	"github.com/gomodule/redigo/redis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/redisregistry"
+	"github.com/scsguard/scsguard/redisremember"
+	"github.com/scsguard/scsguard/registrytest"
+	"github.com/scsguard/scsguard/remembertest"
+	"github.com/scsguard/scsguard/storetest"
+)
+
+const leftOut = "The stand-in says nothing about: crashes and restarts, outages, several processes, failover, persistence, rights, " +
+	"eviction, the speed and the Lua libraries of Redis. Tests of redisregistry and redisremember do, where redis-server is installed."
+
+//go:embed shim.lua
+var shim string
+
+// standIn is a Redis in this process whose time passes.
+func standIn(t *testing.T) *pool {
+	t.Helper()
+	m := miniredis.RunT(t)
+	stop := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				now := time.Now()
+				m.FastForward(now.Sub(last))
+				last = now
+			}
+		}
+	})
+	p := &pool{Pool: &redis.Pool{MaxIdle: 64, DialContext: func(ctx context.Context) (redis.Conn, error) {
+		return redis.DialContext(ctx, "tcp", m.Addr())
+	}}}
+	t.Cleanup(func() {
+		close(stop)
+		ticking.Wait()
+		for _, db := range []int{0} {
+			for _, key := range m.DB(db).Keys() {
+				if m.DB(db).TTL(key) == 0 {
+					t.Errorf("the key %q has no time to live", key)
+				}
+			}
+		}
+		_ = p.Close()
+	})
+	return p
+}
+
+// pool hands out connections that give scripts what the stand-in's Lua lacks.
+type pool struct {
+	*redis.Pool
+	sources sync.Map // by hash
+}
+
+func (p *pool) GetContext(ctx context.Context) (redis.Conn, error) {
+	c, err := p.Pool.GetContext(ctx)
+	return &conn{c, p}, err
+}
+
+type conn struct {
+	redis.Conn
+	pool *pool
+}
+
+// script gives a script its libraries. EVALSHA of one that is not known stays as it is,
+// and is answered NOSCRIPT.
+func (c *conn) script(command string, args []any) (string, []any) {
+	switch command {
+	case "EVAL":
+		source := args[0].(string)
+		sum := sha1.Sum([]byte(source))
+		c.pool.sources.Store(hex.EncodeToString(sum[:]), shim+source)
+		return command, append([]any{shim + source}, args[1:]...)
+	case "EVALSHA":
+		if source, ok := c.pool.sources.Load(args[0]); ok {
+			return "EVAL", append([]any{source}, args[1:]...)
+		}
+	}
+	return command, args
+}
+
+func (c *conn) Do(command string, args ...any) (any, error) {
+	command, args = c.script(command, args)
+	return c.Conn.Do(command, args...)
+}
+
+func (c *conn) DoContext(ctx context.Context, command string, args ...any) (any, error) {
+	command, args = c.script(command, args)
+	return redis.DoContext(c.Conn, ctx, command, args...)
+}
+
+func (c *conn) DoWithTimeout(timeout time.Duration, command string, args ...any) (any, error) {
+	command, args = c.script(command, args)
+	return redis.DoWithTimeout(c.Conn, timeout, command, args...)
+}
+
+func (c *conn) Send(command string, args ...any) error {
+	command, args = c.script(command, args)
+	return c.Conn.Send(command, args...)
+}
+
+func (c *conn) ReceiveWithTimeout(timeout time.Duration) (any, error) {
+	return redis.ReceiveWithTimeout(c.Conn, timeout)
+}
+
+func (c *conn) ReceiveContext(ctx context.Context) (any, error) {
+	return redis.ReceiveContext(c.Conn, ctx)
+}
+
+var prefixes atomic.Int64
+
+func prefix() redisregistry.Option {
+	return redisregistry.Prefix(fmt.Sprintf("test%d:", prefixes.Add(1)))
+}
+
+func TestTheStoreKeepsItsContractOnTheStandIn(t *testing.T) {
+	t.Log(leftOut)
+	p := standIn(t)
+	storetest.Run(t, func(*testing.T) scs.Store { return redisregistry.NewStore(p, prefix()) })
+}
+
+func TestRememberedBrowsersKeepTheirContractOnTheStandIn(t *testing.T) {
+	t.Log(leftOut)
+	p := standIn(t)
+	n := 0
+	remembertest.Run(t, func(*testing.T) scsguard.RememberStore {
+		n++
+		return redisremember.NewWithPrefix(p, fmt.Sprintf("test:%d:", n))
+	})
+}
+
+func TestTheRegistryKeepsItsContractOnTheStandIn(t *testing.T) {
+	t.Log(leftOut)
+	p := standIn(t)
+	registrytest.Run(t, func(*testing.T) scsguard.Registry { return redisregistry.New(p, prefix()) })
+}
+
+func TestTheShimKeepsWhatItIsGiven(t *testing.T) {
+	p := standIn(t)
+	c, err := p.GetContext(t.Context())
+	require.NoError(t, err)
+	defer c.Close()
+	got, err := redis.Strings(c.Do("EVAL", `
+local back = cmsgpack.unpack(cmsgpack.pack({12, 'n3:x', '', ARGV[1]}))
+return {tostring(back[1] + 1), back[2], back[3], back[4], tostring(struct.unpack('>I2', 'x' .. struct.pack('>I2', 513), 2))}`, 0, "\x00\xff:"))
+	require.NoError(t, err)
+	require.Equal(t, strings.Split("13|n3:x||\x00\xff:|513", "|"), got)
+}
