@@ -406,3 +406,29 @@ func TestTooMuchWaitingIsRefusedAtOnce(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	close(hold)
 }
+
+// While the disk is broken the log tries again at its pace, also when a heartbeat
+// is overdue: it does not take the machine for itself.
+func TestALogThatIsDownDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &faultyDisk{}
+		started, looks := time.Now(), 0
+		cfg := config(t.TempDir())
+		cfg.OpenFile, cfg.Heartbeat = disk.open, time.Second
+		cfg.clock = func() (time.Time, time.Duration) {
+			looks++ // by one goroutine, or before it begins
+			return time.Now().Round(0), time.Since(started)
+		}
+		l, err := Open(cfg)
+		require.NoError(t, err)
+		disk.set(errIO, errIO, false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		looks = 0
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Less(t, looks, 200)
+		disk.set(nil, nil, false)
+		require.NoError(t, l.Close())
+	})
+}

@@ -41,7 +41,10 @@ func (l *Log) patience() time.Duration {
 	d := l.beat + l.cfg.Heartbeat - mono
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.st == nil || l.low {
+	switch {
+	case l.st == nil:
+		d = l.pause // a heartbeat that is due has nowhere to go
+	case l.low:
 		d = min(d, l.pause)
 	}
 	return max(d, time.Millisecond)
