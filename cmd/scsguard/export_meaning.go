@@ -57,6 +57,7 @@ var meanings = map[scsguard.EventKind]meaning{
 	scsguard.EventRevoke:              {"authn_token_revoked", onlySession, "info", false, classAuthentication, activityOther},
 	scsguard.EventTokenReuse:          {"session_use_after_expire", onlySession, "info", true, classAuthentication, activityOther},
 	scsguard.EventFingerprintMismatch: {"", onlySession, "info", true, classAuthentication, activityOther},
+	scsguard.EventDuplicateCookie:     {"", onlySession, "info", true, classAuthentication, activityOther},
 	scsguard.EventConcurrentWarning:   {"", onlySession, "info", true, classAuthentication, activityOther},
 	scsguard.EventPrivilegeChange:     {"authz_change", []string{"iam"}, "change", false, classAuthorize, activityAssign},
 	scsguard.EventConfigChanged:       {"", onlyConfig, "change", true, classLifecycle, activityOther},

@@ -245,7 +245,7 @@ func atOnce(list []*investigate.Listed) int {
 func alarming(e *investigate.Event) bool {
 	switch e.Kind {
 	case scsguard.EventConcurrentWarning, scsguard.EventLoginDenied, scsguard.EventLoginFailed, scsguard.EventTokenReuse,
-		scsguard.EventFingerprintMismatch, scsguard.EventConfigChanged, scsguard.EventGap, scsguard.EventDegraded:
+		scsguard.EventFingerprintMismatch, scsguard.EventDuplicateCookie, scsguard.EventConfigChanged, scsguard.EventGap, scsguard.EventDegraded:
 		return true
 	}
 	return e.Outcome == string(scsguard.OutcomeFailure)

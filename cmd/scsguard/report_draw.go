@@ -86,7 +86,7 @@ func markClass(e *investigate.Event) string {
 	switch e.Kind {
 	case scsguard.EventLoginFailed, scsguard.EventLoginDenied, scsguard.EventTokenReuse, scsguard.EventFingerprintMismatch:
 		return "denied"
-	case scsguard.EventConcurrentWarning, scsguard.EventConfigChanged, scsguard.EventGap, scsguard.EventDegraded:
+	case scsguard.EventConcurrentWarning, scsguard.EventDuplicateCookie, scsguard.EventConfigChanged, scsguard.EventGap, scsguard.EventDegraded:
 		return "warn"
 	}
 	if e.Outcome == string(scsguard.OutcomeFailure) {
