@@ -112,12 +112,13 @@
 //	                        audit.closed. bytes, sha256: of what follows its last checkpoint
 //	audit.clock_jump        the clock was set. from: what it should have shown; to
 //	audit.segment_expired   segments of stream are about to be removed. policy; to: the time of
-//	                        their last record; size, root: of the stream at that moment
+//	                        their last record; ends: for each of them, how many records are in it
+//	                        and before it; size, root: of the stream at that moment
 //	audit.tamper_suspected  stream is not as it was written. cause; size, root as the writer knew
 //
 // Where audit.recovered, audit.tamper_suspected or audit.opened name a stream with
 // a size and a root, they are in the first batch of their stream, and a verifier
-// compares.
+// compares. A record that no checkpoint covers says nothing.
 //
 // # The end of a stream
 //
@@ -136,8 +137,9 @@
 //
 // with the certificate's line feeds as \n, and LINE the base64 of the segment's last
 // line, a checkpoint. The leaf hashes of its records follow, 32 bytes each. An
-// audit.segment_expired record, in any stream of the directory, must name the
-// segment. If both files are there, the segment counts.
+// audit.segment_expired record that a checkpoint covers, in any stream of the
+// directory, must name the segment, with as many records at its end as that
+// checkpoint. If both files are there, the segment counts.
 //
 // # Heads kept elsewhere
 //

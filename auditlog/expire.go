@@ -70,15 +70,16 @@ func (l *Log) Expire(ctx context.Context, e Expiry) (removed []string, err error
 // expiring is what a first reading of a stream finds out.
 type expiring struct {
 	last map[int]time.Time // of each segment: when its last record was sealed
+	ends map[int]int64     // of each segment: how many records are in it and before it
 	said map[int][]own     // of each segment: what it says about removed segments
 }
 
 func (l *Log) expireStream(ctx context.Context, sub string, cutoff time.Time, policy string) ([]string, error) {
-	found := expiring{make(map[int]time.Time), make(map[int][]own)}
+	found := expiring{make(map[int]time.Time), make(map[int]int64), make(map[int][]own)}
 	s := &scan{ctx: ctx, roots: []publicKey{l.root}, dir: l.cfg.Dir, sub: sub, read: func(int64) {}}
 	s.record = func(r *scanned) error {
 		n := s.segments[s.seg].n
-		found.last[n] = parseTime(r.time)
+		found.last[n], found.ends[n] = parseTime(r.time), r.seq+1
 		if r.own && r.log.Kind == ownExpired {
 			found.said[n] = append(found.said[n], r.log)
 		}
@@ -105,6 +106,7 @@ func (l *Log) expireStream(ctx context.Context, sub string, cutoff time.Time, po
 		}
 		going[g.n] = true
 		record.Segments = append(record.Segments, g.n)
+		record.Ends = append(record.Ends, found.ends[g.n])
 		record.To = formatTime(at)
 		// What the segment says about others must stay said.
 		notes = append(notes, found.said[g.n]...)
@@ -180,7 +182,11 @@ func (l *Log) writeLeaves(ctx context.Context, sub string, going map[int]bool) (
 }
 
 func writeFile(name string, parts ...[]byte) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	// What stands there under that name is not written through: it may be a link.
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func (a *fileAnchor) Streams(ctx context.Context) iter.Seq2[string, error] {
 // nothing, but it accuses nobody either.
 func (a *fileAnchor) Heads(ctx context.Context, stream string) iter.Seq2[Head, error] {
 	return func(yield func(Head, error) bool) {
-		f, err := os.Open(a.path(stream))
+		f, err := openRegular(a.path(stream))
 		if errors.Is(err, fs.ErrNotExist) {
 			return
 		}

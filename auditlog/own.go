@@ -37,12 +37,13 @@ type own struct {
 
 	Segment int `json:"segment,omitempty"`
 
-	Stream   string `json:"stream,omitempty"`
-	Size     int64  `json:"size,omitempty"`
-	Root     string `json:"root,omitempty"`
-	Segments []int  `json:"segments,omitempty"`
-	Bytes    int64  `json:"bytes,omitempty"`
-	SHA256   string `json:"sha256,omitempty"`
+	Stream   string  `json:"stream,omitempty"`
+	Size     int64   `json:"size,omitempty"`
+	Root     string  `json:"root,omitempty"`
+	Segments []int   `json:"segments,omitempty"`
+	Ends     []int64 `json:"ends,omitempty"`
+	Bytes    int64   `json:"bytes,omitempty"`
+	SHA256   string  `json:"sha256,omitempty"`
 
 	From    string           `json:"from,omitempty"`
 	To      string           `json:"to,omitempty"`

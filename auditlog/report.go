@@ -65,7 +65,7 @@ type StreamReport struct {
 	Damage *Damage // the first, or nil
 
 	complete        bool
-	removedSegments []int // segments of which only leaves are left
+	removedSegments []removal // segments of which only leaves are left
 }
 
 // A GapReport is an audit.gap record.

@@ -40,9 +40,9 @@ type scan struct {
 	seg      int // index in segments
 	met      scanned
 	lines    *lineReader
-	torn     int64 // bytes after the last checkpoint of the last segment
-	removed  []int // segments of which only the leaves are left
-	began    bool  // the stream has a complete first batch
+	torn     int64     // bytes after the last checkpoint of the last segment
+	removed  []removal // segments of which only the leaves are left
+	began    bool      // the stream has a complete first batch
 }
 
 // scanned is a record that was met.
@@ -72,6 +72,14 @@ type segment struct {
 	leaves bool
 }
 
+// removal is a segment of which only the leaves are left, and how many records
+// were in it and before it. Both have to be sealed: the leaves of the segments
+// behind it could otherwise be added to its own, and these segments removed.
+type removal struct {
+	n   int
+	end int64
+}
+
 // listSegments returns the files of a stream in order. Where a segment and its
 // leaves are both there, retention was interrupted, and the segment counts.
 func listSegments(dir string) ([]segment, error) {
@@ -82,12 +90,12 @@ func listSegments(dir string) ([]segment, error) {
 	var list []segment
 	for _, e := range entries { // sorted by name, so leaves come before log
 		base, ext, _ := strings.Cut(e.Name(), ".")
-		n, err := strconv.Atoi(base)
-		if err != nil || len(base) != 8 || n < 0 || ext != "log" && ext != "leaves" {
+		n, err := strconv.ParseUint(base, 10, 31) // takes no sign
+		if err != nil || len(base) != 8 || ext != "log" && ext != "leaves" {
 			continue
 		}
-		s := segment{n, e.Name(), ext == "leaves"}
-		if k := len(list); k > 0 && list[k-1].n == n {
+		s := segment{int(n), e.Name(), ext == "leaves"}
+		if k := len(list); k > 0 && list[k-1].n == s.n {
 			list = list[:k-1]
 		}
 		list = append(list, s)
@@ -142,8 +150,18 @@ func (s *scan) run() error {
 	return nil
 }
 
+// open opens a file of the stream. What stands in the place of one and is none
+// is damage.
+func (s *scan) open(g segment) (*os.File, error) {
+	f, err := openRegular(filepath.Join(s.dir, s.sub, g.name))
+	if errors.Is(err, errNoFile) {
+		return nil, s.damage(DamageMalformed, "%v", err)
+	}
+	return f, err
+}
+
 func (s *scan) runSegment(g segment) error {
-	f, err := os.Open(filepath.Join(s.dir, s.sub, g.name))
+	f, err := s.open(g)
 	if err != nil {
 		return err
 	}
@@ -351,7 +369,7 @@ type leavesHead struct {
 // runLeaves takes the leaves of a segment that is gone. Nothing links them to
 // each other, but the checkpoints after them cover them.
 func (s *scan) runLeaves(g segment) error {
-	f, err := os.Open(filepath.Join(s.dir, s.sub, g.name))
+	f, err := s.open(g)
 	if err != nil {
 		return err
 	}
@@ -401,7 +419,7 @@ func (s *scan) runLeaves(g segment) error {
 	if l.prev != s.tree.root() {
 		return s.damage(DamageAltered, "the leaves do not fit their checkpoint")
 	}
-	s.removed = append(s.removed, g.n)
+	s.removed = append(s.removed, removal{g.n, s.tree.size})
 	s.began = true
 	s.prev = hashLine(cpLine)
 	s.last = checkpoint{size: l.seq, root: l.prev, sig: bytes.Clone(l.body), raw: cpLine, seg: g.name}

@@ -176,7 +176,7 @@ func (l *Log) glance(opening *scan) (n neighbour) {
 
 func glanceAt(path string, opening *scan) neighbour {
 	n := neighbour{path: path}
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return neighbour{err: err}
 	}

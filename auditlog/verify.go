@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ type verifier struct {
 	rep   *Report
 
 	known   map[string]*knowledge // by stream
-	expired map[string]map[int]bool
+	expired map[string]map[removal]bool
 	done    int64
 	total   int64
 }
@@ -45,6 +46,7 @@ type knowledge struct {
 	heads   []Head  // pins, and what other streams say, by size
 	ends    []Head  // what others say was its end
 	limits  []int64 // how far each anchor went when the verification began
+	mixed   []bool  // whether the heads of each anchor were not in order then
 	visited bool
 }
 
@@ -59,7 +61,7 @@ func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Report, error
 	v := &verifier{
 		ctx: ctx, dir: dir, opts: opts,
 		rep:   &Report{Dir: dir, anchored: len(opts.Anchors)+len(opts.Pins) > 0, opts: opts},
-		known: make(map[string]*knowledge), expired: make(map[string]map[int]bool),
+		known: make(map[string]*knowledge), expired: make(map[string]map[removal]bool),
 	}
 	var err error
 	if v.roots, err = parseRoots(opts.Keys); err != nil {
@@ -83,7 +85,7 @@ func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Report, error
 		}
 	}
 	for _, k := range v.known {
-		slices.SortFunc(k.heads, func(a, b Head) int { return int(min(max(a.Size-b.Size, -1), 1)) })
+		slices.SortFunc(k.heads, func(a, b Head) int { return cmp.Compare(a.Size, b.Size) })
 	}
 	for _, sub := range subs {
 		if err := v.stream(sub); err != nil {
@@ -132,7 +134,7 @@ func listStreams(dir string) ([]string, error) {
 func (v *verifier) about(stream string) *knowledge {
 	k := v.known[stream]
 	if k == nil {
-		k = &knowledge{limits: make([]int64, len(v.opts.Anchors))}
+		k = &knowledge{limits: make([]int64, len(v.opts.Anchors)), mixed: make([]bool, len(v.opts.Anchors))}
 		v.known[stream] = k
 	}
 	return k
@@ -150,6 +152,7 @@ func (v *verifier) askAnchors() error {
 					return fmt.Errorf("auditlog: anchor %d: %w", i+1, err)
 				}
 				k := v.about(stream)
+				k.mixed[i] = k.mixed[i] || h.Size < k.limits[i]
 				k.limits[i] = max(k.limits[i], h.Size)
 			}
 		}
@@ -161,18 +164,13 @@ func (v *verifier) askAnchors() error {
 var errEnough = errors.New("enough")
 
 // overview reads the first batch of a stream for what it says about others.
-// Whether it may be believed shows when that stream is verified itself.
 func (v *verifier) overview(sub string) error {
 	segs, err := listSegments(filepath.Join(v.dir, sub))
 	if err != nil {
 		return err
 	}
 	for _, g := range segs {
-		info, err := os.Stat(filepath.Join(v.dir, sub, g.name))
-		if err != nil {
-			return err
-		}
-		v.total += info.Size()
+		v.total += fileLen(filepath.Join(v.dir, sub, g.name)) // one that cannot be read shows when it is read
 	}
 	_, err = readOpening(v.ctx, v.dir, sub, v.roots, func(o *own) {
 		switch o.Kind {
@@ -188,19 +186,25 @@ func (v *verifier) overview(sub string) error {
 }
 
 // readOpening calls visit for each of the log's own records in the first batch
-// of a stream.
+// of a stream, if that batch is sealed: what is not could be anybody's.
 func readOpening(ctx context.Context, dir, sub string, roots []publicKey, visit func(*own)) (s *scan, err error) {
 	s = &scan{ctx: ctx, roots: roots, dir: dir, sub: sub}
+	var said []own
 	s.record = func(r *scanned) error {
 		if s.last.size > 0 || !r.own {
 			return errEnough
 		}
-		visit(&r.log)
+		said = append(said, r.log)
 		return nil
 	}
 	err = s.run()
 	if d := (*Damage)(nil); errors.As(err, &d) || errors.Is(err, errEnough) {
 		err = nil
+	}
+	if err == nil && s.began && s.verifyLast() == nil {
+		for i := range said {
+			visit(&said[i])
+		}
 	}
 	return s, err
 }
@@ -255,13 +259,13 @@ func (v *verifier) removals() {
 		if st.Damage != nil {
 			continue
 		}
-		for _, n := range st.removedSegments {
-			if v.expired[st.Name][n] {
+		for _, gone := range st.removedSegments {
+			if v.expired[st.Name][gone] {
 				continue
 			}
 			st.Damage = &Damage{
-				Stream: st.Name, Kind: DamageRemoved, Seq: -1, Segment: st.Dir + "/" + segmentName(n),
-				Detail: "the segment is gone, and no audit.segment_expired says that it was to go",
+				Stream: st.Name, Kind: DamageRemoved, Seq: -1, Segment: st.Dir + "/" + segmentName(gone.n),
+				Detail: fmt.Sprintf("the segment is gone, and no audit.segment_expired says that it was to go, up to record %d", gone.end-1),
 			}
 			st.complete = false
 			v.rep.Damage = append(v.rep.Damage, st.Damage)

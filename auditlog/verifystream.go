@@ -1,11 +1,12 @@
 package auditlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -18,9 +19,31 @@ func (v *verifier) stream(sub string) error {
 	s := &scan{ctx: v.ctx, roots: v.roots, dir: v.dir, sub: sub}
 	w := &witnesses{v: v, s: s}
 	defer w.stop()
-	var lastKind string
 	var firstOpen time.Time // of the first record after what is confirmed
 	openAfter := int64(-1)
+	// What stands behind the last checkpoint is not sealed: it says nothing.
+	var batch struct {
+		size int64 // of the last checkpoint before it
+		said []told
+		last [len(timeLayout)]byte
+		kind string // of its last record; empty if that is not the log's own
+	}
+	var last time.Time
+	var lastKind string
+	var expired []own
+	sealed := func() {
+		if s.last.size == batch.size {
+			return
+		}
+		for i := range batch.said {
+			st.learn(batch.said[i].seq, &batch.said[i].own)
+			if batch.said[i].Kind == ownExpired {
+				expired = append(expired, batch.said[i].own)
+			}
+		}
+		last, lastKind = parseTime(batch.last[:]), batch.kind
+		batch.size, batch.said = s.last.size, batch.said[:0]
+	}
 	s.read = func(n int64) {
 		v.done += n
 		if v.opts.Progress != nil {
@@ -34,7 +57,6 @@ func (v *verifier) stream(sub string) error {
 		}
 		return nil
 	}
-	var last [len(timeLayout)]byte
 	s.record = func(r *scanned) error {
 		if st.First.IsZero() {
 			st.First, st.Expired = parseTime(r.time), r.seq
@@ -42,15 +64,17 @@ func (v *verifier) stream(sub string) error {
 		if openAfter != w.confirmed {
 			firstOpen, openAfter = parseTime(r.time), w.confirmed
 		}
-		copy(last[:], r.time)
-		lastKind = ""
+		sealed()
+		copy(batch.last[:], r.time)
+		batch.kind = ""
 		if r.own {
-			lastKind = r.log.Kind
-			v.learn(&st, r.seq, &r.log)
+			batch.kind = r.log.Kind
+			batch.said = append(batch.said, told{r.log, r.seq})
 		}
 		return nil
 	}
 	err := s.run()
+	sealed()
 	st.Name = s.name
 	var d *Damage
 	switch {
@@ -75,7 +99,7 @@ func (v *verifier) stream(sub string) error {
 	if st.First.IsZero() {
 		st.Expired = s.tree.size
 	}
-	st.Last = parseTime(last[:])
+	st.Last = last
 	st.removedSegments = s.removed
 	if s.last.size > 0 {
 		st.Checkpoint = s.last.note()
@@ -90,6 +114,9 @@ func (v *verifier) stream(sub string) error {
 		}
 		st.Damage = d
 		v.rep.Damage = append(v.rep.Damage, d)
+	}
+	if s.last.size > 0 && (d == nil || s.verifyLast() == nil) {
+		v.allow(expired)
 	}
 	if w.confirmed < s.last.size {
 		st.Late = max(1, st.Last.Sub(firstOpen))
@@ -127,8 +154,14 @@ func (v *verifier) state(st *StreamReport, held bool, lastKind string) StreamSta
 	return StateUnclosed
 }
 
-// learn takes what a stream says about the whole log.
-func (v *verifier) learn(st *StreamReport, seq int64, o *own) {
+// told is a record of the log about itself that no checkpoint covers yet.
+type told struct {
+	own
+	seq int64
+}
+
+// learn takes what a stream says about itself.
+func (st *StreamReport) learn(seq int64, o *own) {
 	switch o.Kind {
 	case ownJump:
 		st.Jumps++
@@ -140,21 +173,26 @@ func (v *verifier) learn(st *StreamReport, seq int64, o *own) {
 				Counts: o.Counts, Refused: o.Refused, Cause: o.Cause,
 			})
 		}
-	case ownExpired:
+	}
+}
+
+// allow takes which segments a stream, sealed and intact, says were to go.
+func (v *verifier) allow(expired []own) {
+	for _, o := range expired {
 		m := v.expired[o.Stream]
 		if m == nil {
-			m = make(map[int]bool)
+			m = make(map[removal]bool)
 			v.expired[o.Stream] = m
 		}
-		for _, n := range o.Segments {
-			m[n] = true
+		for i, n := range o.Segments[:min(len(o.Segments), len(o.Ends))] {
+			m[removal{n, o.Ends[i]}] = true
 		}
 	}
 }
 
 // streamHeld reports whether a process is writing the stream.
 func streamHeld(dir string) bool {
-	f, err := os.Open(filepath.Join(dir, lockName))
+	f, err := openRegular(filepath.Join(dir, lockName))
 	if err != nil {
 		return false
 	}
@@ -193,7 +231,11 @@ func (w *witnesses) begin() {
 	k := w.v.about(w.s.name)
 	k.visited = true
 	for i, a := range w.v.opts.Anchors {
-		next, stop := iter.Pull2(a.Heads(w.v.ctx, w.s.name))
+		heads := a.Heads(w.v.ctx, w.s.name)
+		if k.mixed[i] {
+			heads = w.inOrder(heads, i)
+		}
+		next, stop := iter.Pull2(heads)
 		w.add(&witness{who: fmt.Sprintf("anchor %d", i+1), next: next, stop: stop, limit: k.limits[i], signed: true, outside: true})
 	}
 	i := 0
@@ -204,6 +246,31 @@ func (w *witnesses) begin() {
 		i++
 		return k.heads[i-1], nil, true
 	}})
+}
+
+// inOrder sorts the heads of an anchor that are signed. An anchor gives them in
+// order, so somebody has changed this one; a forged head that claims more than
+// there is would otherwise hide those behind it.
+func (w *witnesses) inOrder(heads iter.Seq2[Head, error], anchor int) iter.Seq2[Head, error] {
+	return func(yield func(Head, error) bool) {
+		w.v.note("anchor %d: its heads of %s are not in order; only those that are signed are believed", anchor+1, w.s.name)
+		var list []Head
+		for h, err := range heads {
+			if err != nil {
+				yield(Head{}, err)
+				return
+			}
+			if checkHead(h, w.v.roots) == nil {
+				list = append(list, h)
+			}
+		}
+		slices.SortStableFunc(list, func(a, b Head) int { return cmp.Compare(a.Size, b.Size) })
+		for _, h := range list {
+			if !yield(h, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (w *witnesses) add(x *witness) {

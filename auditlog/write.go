@@ -235,7 +235,7 @@ func (l *Log) abandon(cause error) {
 // tornBytes measures what follows the last checkpoint of a segment. A disk that
 // does not even say that is no reason to do nothing.
 func tornBytes(path string, from int64) (int64, string) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return 0, ""
 	}

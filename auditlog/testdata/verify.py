@@ -89,7 +89,7 @@ CP = re.compile(r'\{"cp":"(([A-Za-z0-9._/-]+)\\n([1-9][0-9]*)\\n([A-Za-z0-9+/]{4
 def stream(path, root, expired, gone):
     names = sorted(f for f in os.listdir(path) if re.fullmatch(r"\d{8}\.(log|leaves)", f))
     names = [f for f in names if f.endswith(".log") or f[:8] + ".log" not in names]
-    tree, prev, last, name, key, kind, torn = Tree(), bytes(32), None, None, None, None, False
+    tree, prev, last, name, key, kind, torn, allowed = Tree(), bytes(32), None, None, None, None, False, set()
     for n, f in enumerate(names):
         need(int(f[:8]) == n, "segment %d is missing" % n)
         data = open(os.path.join(path, f), "rb").read()
@@ -102,11 +102,11 @@ def stream(path, root, expired, gone):
                 tree.add(hashes[i:i + 32])
             m = CP.fullmatch(line)
             need(m and m[2].decode() == name and int(m[3]) == tree.size and b64(m[4].decode(), 32) == tree.root(), "leaves")
-            gone.append((name, n))
+            gone.append((name, n, tree.size))
             last, prev = m[1].decode().replace("\\n", "\n"), H(line)
             continue
         *lines, rest = data.split(b"\n")
-        fresh = False  # records since the last checkpoint
+        fresh, said = False, set()  # records since the last checkpoint, and what they allow
         for i, line in enumerate(lines):
             at = "%s line %d: " % (f, i + 1)
             m = CP.fullmatch(line)
@@ -114,6 +114,7 @@ def stream(path, root, expired, gone):
                 need(m[2].decode() == name and int(m[3]) == tree.size and fresh, at + "checkpoint")
                 need(b64(m[4].decode(), 32) == tree.root(), at + "root")
                 last, fresh = m[1].decode().replace("\\n", "\n"), False
+                allowed, said = allowed | said, set()
             else:
                 m = REC.fullmatch(line)
                 need(m, at + "malformed")
@@ -127,7 +128,7 @@ def stream(path, root, expired, gone):
                     text, key = open_note(own["cert"], root), parse_key(own["cert"].split("\n")[2])
                     need(text[:2] == ["scsguard auditlog stream v1", name] and key[0] == name, at + "certificate")
                 if kind == "audit.segment_expired":
-                    expired |= {(own["stream"], k) for k in own.get("segments", [])}
+                    said |= {(own["stream"], *k) for k in zip(own.get("segments", []), own.get("ends", []))}
                 tree.add(H(line))
                 fresh = True
             prev = H(line)
@@ -138,6 +139,7 @@ def stream(path, root, expired, gone):
         need(not CP.match(rest) or CP.fullmatch(rest), f + ": garbage at the end")
     if last:
         open_note(last, key)
+        expired |= allowed
     return name, tree.size, "empty" if not last else "torn" if torn else "closed" if kind == "audit.closed" else "unclosed"
 
 def main(key, path):
@@ -148,8 +150,8 @@ def main(key, path):
         except (Damage, ValueError, KeyError, IndexError, TypeError) as e:
             bad = True
             print(sub, "DAMAGED", e)
-    for name, n in gone:
-        if (name, n) not in expired:
+    for name, n, end in gone:
+        if (name, n, end) not in expired:
             bad = True
             print(name, "DAMAGED segment %d was removed" % n)
     return 2 if bad else 3
