@@ -37,6 +37,7 @@ type call struct {
 	args   []string // without the flags, as command.args names them
 	line   []string // all, as they were given
 	stdout *bufio.Writer
+	tty    bool // somebody may be looking at stdout
 	stderr io.Writer
 }
 
@@ -108,7 +109,7 @@ func (cmd *command) execute(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "scsguard %s: %v\nusage: %s\n", cmd.name, err, cmd.usage())
 		return exitUsage
 	}
-	c := &call{args: rest, line: append([]string{cmd.name}, args...), stdout: bufio.NewWriter(stdout), stderr: stderr}
+	c := &call{args: rest, line: append([]string{cmd.name}, args...), stdout: bufio.NewWriter(stdout), tty: isTerminal(stdout), stderr: stderr}
 	err = do(c)
 	if flushed := c.stdout.Flush(); err == nil && flushed != nil {
 		err = flushed

@@ -25,7 +25,7 @@ The exit code is that of verify.`,
 			var t trust
 			t.declare(fs)
 			all := fs.Bool("all", false, "print the log's own records, too: that it was opened, closed, alive")
-			raw := fs.Bool("raw", false, "print whole lines with their seal, byte by byte as they stand in the log")
+			raw := fs.Bool("raw", false, "print whole lines with their seal, byte by byte as they stand in the log; on a terminal escaped as without it")
 			return func(c *call) error {
 				f, err := inspect(c, &t, c.args[0])
 				if err != nil {
@@ -48,12 +48,14 @@ func printEvents(c *call, f *finding, all, raw bool) error {
 		if r.Own && !all && !tells(r.Event) {
 			continue
 		}
-		if raw {
-			_, err = fmt.Fprintf(c.stdout, "%s\n", r.Line)
-		} else {
-			_, err = fmt.Fprintf(c.stdout, "%s\n", safeJSON(shown(&r)))
+		line := r.Line
+		if !raw {
+			line = shown(&r)
 		}
-		if err != nil {
+		if !raw || c.tty { // what goes into a file must have the bytes that were sealed
+			line = safeJSON(line)
+		}
+		if _, err := fmt.Fprintf(c.stdout, "%s\n", line); err != nil {
 			return err
 		}
 	}

@@ -63,8 +63,10 @@ func (f *finding) one(name string) (string, error) {
 	switch {
 	case name != "":
 		return "", usageError("there is no stream %q", name)
-	case len(names) != 1:
-		return "", usageError("there are %s; name one with --stream, the last one is %v", count(len(names), "stream"), names[max(0, len(names)-1):])
+	case len(names) == 0:
+		return "", fmt.Errorf("there is no stream in %s, so nothing to prove", f.Dir)
+	case len(names) > 1:
+		return "", usageError("there are %s; name one with --stream, the last one is %s", count(len(names), "stream"), names[len(names)-1])
 	}
 	return names[0], nil
 }

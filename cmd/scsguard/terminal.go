@@ -17,8 +17,12 @@ func unsafe(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsPrint(r) && r != ' '
 }
 
-// printable returns s with everything that is unsafe escaped, but for the ends of
-// its lines.
+// oneLine is printable for what was found in a trail: it must not begin a line
+// of its own, which could look like a verdict.
+func oneLine(s string) string { return printable(strings.ReplaceAll(s, "\n", " ")) }
+
+// printable returns s with everything that is unsafe escaped. Lines that follow
+// the first one are indented.
 func printable(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {

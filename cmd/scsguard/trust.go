@@ -90,7 +90,7 @@ func readKeys(key string) ([]string, error) {
 	text, err := os.ReadFile(key)
 	if err != nil {
 		if strings.Count(key, "+") < 2 {
-			return nil, err
+			return nil, fmt.Errorf("the verifier key cannot be read: %w", err)
 		}
 		text = []byte(key)
 	}

@@ -74,7 +74,7 @@ func (f *finding) print(w io.Writer, t *trust, quiet bool) error {
 			printStream(w, &f.Streams[i])
 		}
 		for _, note := range f.Notes {
-			fmt.Fprintf(w, "note          %s\n", printable(note))
+			fmt.Fprintf(w, "note          %s\n", oneLine(note))
 		}
 		fmt.Fprintf(w, "checked       %s, %s, %s\n", count(len(f.Streams), "stream"), count(int(f.Total), "record"), size(f.Bytes))
 	}
@@ -85,7 +85,7 @@ func (f *finding) print(w io.Writer, t *trust, quiet bool) error {
 func (f *finding) verdicts(w io.Writer) {
 	fmt.Fprintf(w, "integrity     %s\n", f.integrity())
 	for _, d := range f.Damage {
-		fmt.Fprintf(w, "  %s\n", printable(d.Error()))
+		fmt.Fprintf(w, "  %s\n", oneLine(d.Error()))
 	}
 	fmt.Fprintf(w, "completeness  %s\n", f.completeness())
 }
@@ -111,7 +111,7 @@ func (f *finding) sum(w io.Writer) error {
 func (f *finding) integrity() string {
 	switch {
 	case len(f.Damage) == 0 && len(f.Streams) == 0:
-		return "nothing is there"
+		return "nothing is there: no sub-directory of DIR is a stream"
 	case len(f.Damage) == 0:
 		return "OK"
 	case f.Damage[0].Seq < 0:
@@ -200,7 +200,7 @@ func printStream(w io.Writer, s *auditlog.StreamReport) {
 func gapText(g *auditlog.GapReport) string {
 	var parts []string
 	for kind, n := range g.Counts {
-		parts = append(parts, fmt.Sprintf("%d %s", n, printable(kind)))
+		parts = append(parts, fmt.Sprintf("%d %s", n, oneLine(kind)))
 	}
 	slices.Sort(parts)
 	if g.Refused > 0 {
@@ -208,7 +208,7 @@ func gapText(g *auditlog.GapReport) string {
 	}
 	text := strings.Join(parts, ", ")
 	if g.Cause != "" {
-		text += " (" + printable(g.Cause) + ")"
+		text += " (" + oneLine(g.Cause) + ")"
 	}
 	return text
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard/auditlog"
 )
 
 func TestTheExitCodesOfVerify(t *testing.T) {
@@ -93,6 +97,20 @@ func TestAUnclosedStreamAndAGapAreIncomplete(t *testing.T) {
 	require.Contains(t, r.stdout, "completeness  GAP: 1 time")
 	require.Contains(t, r.stdout, "1970-01-01T00:00:00.000000Z to 1970-01-01T00:01:00.000000Z: 7 login_failed (disk full")
 	require.NotContains(t, r.stdout, "\x1b")
+
+	// Nor can what a trail says look like a line of the verdict.
+	p = newPlace(t)
+	log = p.open()
+	log.ReportLoss(time.Unix(0, 0), time.Unix(60, 0), map[string]int64{"x\nintegrity     OK": 7}, "no disk\nintegrity     OK\r\ncompleteness  ANCHORED")
+	require.NoError(t, log.Close())
+	r = p.verify()
+	require.Equal(t, exitUnknown, r.code)
+	for _, line := range lines(r.stdout) {
+		if strings.Contains(line, "no disk") {
+			require.Contains(t, line, "ANCHORED")
+		}
+		require.NotRegexp(t, `^ +integrity`, line)
+	}
 
 	p = filled(t, "one", "two")
 	p.change(withoutLast(1)) // audit.closed, as after a crash
@@ -209,6 +227,29 @@ func TestAU7_RawLinesAreThoseOfTheLogByteByByte(t *testing.T) {
 	require.Equal(t, `{"event":"x","user":"a\u202eb"}`+"\n", r.stdout)
 	require.Equal(t, exitUnknown, r.code)
 	require.Contains(t, r.stderr, "UNANCHORED", "the verdict comes with the answer")
+}
+
+func TestASVS16_4_1_RawLinesAreEscapedWhereSomebodyLooks(t *testing.T) {
+	p := newPlace(t)
+	log := p.open()
+	require.NoError(t, log.Append(context.Background(), [][]byte{[]byte("{\"event\":\"x\",\"user\":\"a\u202eb\u009b2J\"}")}))
+	require.NoError(t, log.Close())
+	rep, err := auditlog.Verify(context.Background(), p.trail, auditlog.VerifyOptions{Keys: []string{readFile(t, p.key)}})
+	require.NoError(t, err)
+	for _, tty := range []bool{false, true} {
+		var out bytes.Buffer
+		c := &call{stdout: bufio.NewWriter(&out), tty: tty}
+		require.NoError(t, printEvents(c, &finding{rep}, false, true))
+		require.NoError(t, c.stdout.Flush())
+		require.Equal(t, !tty, strings.ContainsFunc(strings.TrimSuffix(out.String(), "\n"), unsafe), "%q", out.String())
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(b)
 }
 
 func TestEventsBeforeTheDamageArePrinted(t *testing.T) {
