@@ -122,6 +122,35 @@ func TestRetentionWritesThroughNoLink(t *testing.T) {
 	require.Equal(t, "leaves", string(made))
 }
 
+// Nor does the mark of a case.
+func TestAMarkIsWrittenThroughNoLink(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	written(t, dir)
+	rep := check(t, dir)
+	mark := filepath.Join(dir, rep.Streams[0].Dir, holdName(0))
+	for _, name := range []string{"precious", "missing"} {
+		target := filepath.Join(elsewhere, name)
+		if name == "precious" {
+			require.NoError(t, os.WriteFile(target, []byte(name), 0o600))
+		}
+		require.NoError(t, os.Symlink(target, mark))
+		_, err := rep.Hold(t.Context(), rep.Streams[0].Name, 0, 0, "case 7")
+		require.ErrorIs(t, err, errNoFile)
+		require.NoError(t, os.Remove(mark))
+	}
+	kept, err := os.ReadFile(filepath.Join(elsewhere, "precious"))
+	require.NoError(t, err)
+	require.Equal(t, "precious", string(kept))
+	require.NoFileExists(t, filepath.Join(elsewhere, "missing"))
+	for range 2 { // and two cases are two lines
+		_, err := rep.Hold(t.Context(), rep.Streams[0].Name, 0, 0, "case 7")
+		require.NoError(t, err)
+	}
+	kept, err = os.ReadFile(mark)
+	require.NoError(t, err)
+	require.Equal(t, "case 7\ncase 7\n", string(kept))
+}
+
 // A stream that stands elsewhere behind a link is not there.
 func TestALinkToAStreamIsNoStream(t *testing.T) {
 	dir, anchor, elsewhere := t.TempDir(), t.TempDir(), t.TempDir()

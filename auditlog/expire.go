@@ -251,7 +251,7 @@ func (rep *Report) Hold(ctx context.Context, stream string, from, to int64, case
 			continue
 		}
 		mark := filepath.Join(rep.Dir, strings.TrimSuffix(rec.File, ".log")+".hold")
-		f, err := os.OpenFile(mark, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		f, err := appendRegular(mark)
 		if err == nil {
 			_, err = fmt.Fprintf(f, "%s\n", clean(caseName))
 			err = errors.Join(err, f.Sync(), f.Close())

@@ -33,7 +33,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 // commands are in the order in which help shows them. Each has a file of its own.
 func commands() []command {
 	return slices.Concat(
-		[]command{keygen(), verify(), events(), prove(), verifyProof(), eventTypes()},
+		[]command{keygen(), verify(), events(), prove(), verifyProof(), hold(), eventTypes()},
 		questions(),
 		[]command{report(), export(), bundle()},
 	)
