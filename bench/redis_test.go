@@ -5,114 +5,18 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/alexedwards/scs/redisstore"
-	"github.com/alexedwards/scs/v2"
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/internal/redistest"
 	"github.com/scsguard/scsguard/redisregistry"
 )
-
-// guardedOn returns the guarded application of a store and a registry, logged in.
-func guardedOn(b *testing.B, store scs.Store, reg scsguard.Registry) (http.Handler, string) {
-	b.Helper()
-	sm := newManager()
-	sm.Store, sm.IdleTimeout = store, 15*time.Minute
-	g, err := scsguard.New(sm, scsguard.Config{Audit: scsguard.Discard(), SweepEvery: -1, Registry: reg, Keys: [][]byte{make([]byte, 32)}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = g.Close(context.Background()) })
-	ctx, err := sm.Load(context.Background(), "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for k, v := range values(5) {
-		sm.Put(ctx, k, v)
-	}
-	if _, err := g.Login(ctx, "alice"); err != nil {
-		b.Fatal(err)
-	}
-	return g.Protect(handler(sm)), sm.Token(ctx)
-}
-
-// plainOn returns the same application over scs alone, with an idle timeout.
-func plainOn(b *testing.B, store scs.Store) (http.Handler, string) {
-	b.Helper()
-	sm := newManager()
-	sm.Store, sm.IdleTimeout = store, 15*time.Minute
-	ctx, err := sm.Load(context.Background(), "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for k, v := range values(5) {
-		sm.Put(ctx, k, v)
-	}
-	token, _, err := sm.Commit(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return sm.LoadAndSave(handler(sm)), token
-}
-
-// BenchmarkRedisRatio takes turns, and compares medians: of a guarded request (with our
-// store, and with scs/redisstore), of one of scs with an idle timeout, and of one bare
-// GET of the same bytes.
-func BenchmarkRedisRatio(b *testing.B) {
-	pool := redistest.Start(b).Pool()
-	theirs := redisstore.New(pool)
-	store, reg := redisregistry.NewStore(pool), redisregistry.New(pool)
-	protected, ourToken := guardedOn(b, store, reg)
-	ours := newClient(protected, ourToken)
-	mixed := newClient(guardedOn(b, redisstore.New(pool), redisregistry.New(pool)))
-	h, token := plainOn(b, theirs)
-	plain := newClient(h, token)
-	runs := []func(){
-		func() {
-			c := pool.Get()
-			defer c.Close()
-			if _, err := redis.Bytes(c.Do("GET", "scs:session:"+token)); err != nil {
-				b.Fatal(err)
-			}
-		},
-		func() { plain.get(b) },
-		func() { ours.get(b) },
-		func() { mixed.get(b) },
-		func() {
-			if rec, _, found, ok, err := store.FindRecordCtx(context.Background(), reg, scsguard.Key(ourToken)); err != nil || !ok || !found || rec.State != scsguard.StateLive {
-				b.Fatal(rec.State, found, ok, err)
-			}
-		},
-	}
-	took := make([][]time.Duration, len(runs))
-	for b.Loop() {
-		for i, run := range runs {
-			start := time.Now()
-			run()
-			took[i] = append(took[i], time.Since(start))
-		}
-	}
-	median := make([]float64, len(runs))
-	for i := range took {
-		slices.Sort(took[i])
-		median[i] = float64(took[i][len(took[i])/2])
-	}
-	b.ReportMetric(median[0], "GET-ns")
-	b.ReportMetric(median[4]/median[0], "record+data/GET")
-	b.ReportMetric(median[2]/median[1], "ours/scs")
-	b.ReportMetric(median[2]/median[0], "ours/GET")
-	b.ReportMetric(median[3]/median[1], "ours-on-redisstore/scs")
-	b.ReportMetric(median[3]/median[0], "ours-on-redisstore/GET")
-}
 
 // howMany is how many sessions there are. A million takes a while to make.
 func howMany() []int {
@@ -130,7 +34,7 @@ func newKey() string {
 
 const agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/127.0.0.0 Safari/537.36"
 
-func logIn(b *testing.B, reg scsguard.Registry, user string, idle time.Duration) scsguard.Record {
+func admit(b *testing.B, reg scsguard.Registry, user string, idle time.Duration) scsguard.Record {
 	b.Helper()
 	now, ctx := time.Now(), context.Background()
 	adm, err := reg.Admit(ctx, scsguard.Admission{
@@ -154,7 +58,7 @@ func logIn(b *testing.B, reg scsguard.Registry, user string, idle time.Duration)
 // fill makes n bystanders: copies of what one session is in Redis, under other names.
 func fill(b *testing.B, pool *redis.Pool, reg scsguard.Registry, n int) {
 	b.Helper()
-	rec := logIn(b, reg, "bystander", time.Hour)
+	rec := admit(b, reg, "bystander", time.Hour)
 	c := pool.Get()
 	defer c.Close()
 	raw, err := redis.Bytes(c.Do("GET", "{scs:session:"+string(rec.Key)+"}:guard:"))
@@ -199,7 +103,7 @@ func BenchmarkRedisEndAll(b *testing.B) {
 				b.StopTimer()
 				user := fmt.Sprintf("user %d", i)
 				for range 5 {
-					logIn(b, reg, user, time.Hour)
+					admit(b, reg, user, time.Hour)
 				}
 				b.StartTimer()
 				out, err := reg.EndAll(context.Background(), scsguard.Revocation{User: user, Ending: scsguard.Ending{Kind: scsguard.EventLogout, Reason: scsguard.EndRevoked, At: time.Now()}})
@@ -223,7 +127,7 @@ func BenchmarkRedisDue(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				for i := range 100 {
-					logIn(b, reg, fmt.Sprintf("user %d %d", rounds, i), time.Millisecond)
+					admit(b, reg, fmt.Sprintf("user %d %d", rounds, i), time.Millisecond)
 				}
 				time.Sleep(10 * time.Millisecond)
 				b.StartTimer()
@@ -267,10 +171,10 @@ func BenchmarkRedisMemory(b *testing.B) {
 		}
 		return n
 	}
-	logIn(b, reg, "first", time.Hour)
+	admit(b, reg, "first", time.Hour)
 	before, n := used(), 0
 	for b.Loop() {
-		logIn(b, reg, fmt.Sprintf("user-%d@example.com", n), time.Hour)
+		admit(b, reg, fmt.Sprintf("user-%d@example.com", n), time.Hour)
 		n++
 	}
 	b.ReportMetric(float64(used()-before)/float64(n), "B/session")

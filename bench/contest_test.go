@@ -1,0 +1,84 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/perf/benchmath"
+)
+
+// A contestant does the work that is compared.
+type contestant struct {
+	name string
+	work func()
+}
+
+// A result is what a contest found out about one contestant.
+type result struct {
+	name   string
+	ns     benchmath.Summary // of one piece of work
+	ratio  benchmath.Summary // to the same round of the contestant that all are compared with
+	allocs float64
+	rounds int
+}
+
+// confidence is that of all intervals. They are benchstat's: of the median, with
+// nothing assumed of how times are distributed.
+const confidence = 0.95
+
+func summary(samples []float64) benchmath.Summary {
+	return benchmath.AssumeNothing.Summary(benchmath.NewSample(samples, &benchmath.DefaultThresholds), confidence)
+}
+
+// contest lets contestants take turns, batch pieces of work at a time, so that what
+// else the machine does falls on all of them. Each round begins with another one. The
+// ratio is that of two neighbours in one round.
+func contest(b *testing.B, batch int, base string, all []contestant) []result {
+	b.Helper()
+	baseIndex := -1
+	for i, c := range all {
+		if c.name == base {
+			baseIndex = i
+		}
+		c.work() // whatever is done once, such as the end of a session that is over
+	}
+	took := make([][]float64, len(all))
+	for round := 0; b.Loop(); round++ {
+		for i := range all {
+			who := (round + i) % len(all)
+			began := time.Now()
+			for range batch {
+				all[who].work()
+			}
+			took[who] = append(took[who], float64(time.Since(began))/float64(batch))
+		}
+	}
+	b.StopTimer()
+	results := make([]result, len(all))
+	for i, c := range all {
+		results[i] = result{name: c.name, ns: summary(took[i]), allocs: testing.AllocsPerRun(100, c.work), rounds: len(took[i])}
+		ratios := make([]float64, len(took[i]))
+		for round := range ratios {
+			ratios[round] = took[i][round] / took[baseIndex][round]
+		}
+		results[i].ratio = summary(ratios)
+		b.ReportMetric(results[i].ratio.Center, unit(c.name))
+	}
+	b.ReportMetric(0, "ns/op") // of all together, which says nothing
+	return results
+}
+
+// unit makes a name one that a benchmark can report.
+func unit(name string) string { return strings.NewReplacer(" ", "-", ",", "").Replace(name) }
+
+// visiting returns contestants that visit applications.
+func visiting(apps []app, v visit) []contestant {
+	var all []contestant
+	for _, a := range apps {
+		if c, ok := visitor(a, v); ok {
+			all = append(all, contestant{a.name, c.get})
+		}
+	}
+	return all
+}

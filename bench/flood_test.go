@@ -1,0 +1,162 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scsguard/scsguard"
+)
+
+// BenchmarkFlood measures requests and logins of others while somebody logs the same
+// user in again and again, which is ordinary for a flood of guessed passwords that
+// turn out right, and for a script.
+func BenchmarkFlood(b *testing.B) {
+	sm, g := newGuard(b, world{values: 5}, scsguard.Codec{}, func(c *scsguard.Config) {
+		c.Limit = scsguard.Limit{Max: 5, OnExceed: scsguard.EvictOldest}
+	})
+	a := guardedApp(b, guardCodec, world{values: 5, others: 1000}, sm, g)
+	visitors, n := everybody(a), 0
+	login := func(user string) {
+		ctx := start(b, sm, 5)
+		if _, err := g.Login(ctx, user); err != nil {
+			panic(err)
+		}
+	}
+	x := 0.0
+	meanwhile := []struct {
+		name string
+		work func(i int)
+	}{
+		{"nothing", nil},
+		{"logins of one user", func(int) { login("mallory") }},
+		{"logins of 1,000 users", func(i int) { login(fmt.Sprintf("bot %d", i%1000)) }},
+		{"arithmetic", func(i int) {
+			for range 1000 {
+				x += float64(i)
+			}
+		}},
+	}
+	requests, others := make([][]float64, len(meanwhile)), make([][]float64, len(meanwhile))
+	for turn := 0; b.Loop(); turn++ {
+		for i := range meanwhile {
+			who := (turn + i) % len(meanwhile)
+			stop := beside(meanwhile[who].work)
+			requests[who] = append(requests[who], p99(round(), visitors.get))
+			others[who] = append(others[who], p99(round(), func() { n++; login(fmt.Sprintf("honest %d", n%1000)) }))
+			stop()
+		}
+	}
+	for i, m := range meanwhile {
+		r, o := quotients(requests[i], requests[0]), quotients(others[i], others[0])
+		flooding.add(m.name, duration(summary(requests[i]).Center), interval(summary(r)), duration(summary(others[i]).Center), interval(summary(o)))
+		if i == 1 {
+			goal("p99 of others' requests in a flood of logins of one user / without", 2, summary(r))
+			goal("p99 of others' logins in a flood of logins of one user / without", 2, summary(o))
+		}
+		b.ReportMetric(summary(r).Center, unit(m.name))
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func quotients(a, b []float64) []float64 {
+	q := make([]float64, len(a))
+	for i := range q {
+		q[i] = a[i] / b[i]
+	}
+	return q
+}
+
+// beside does work again and again in a goroutine of its own until stop is called.
+func beside(work func(i int)) (stop func()) {
+	if work == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			work(i)
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+// p99 does work for that long and returns the time that 99 of 100 took at most.
+func p99(d time.Duration, work func()) float64 {
+	var took []time.Duration
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		began := time.Now()
+		work()
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return percentile(took, 0.99)
+}
+
+// endurance is how long the soak takes: SCSGUARD_BENCH_SOAK, such as 10m.
+func endurance() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("SCSGUARD_BENCH_SOAK")); err == nil {
+		return d
+	}
+	return 500 * time.Millisecond
+}
+
+// BenchmarkSoak has all processors log in, visit and log out without a pause, and
+// looks whether heap and goroutines grow.
+func BenchmarkSoak(b *testing.B) {
+	sm, g := newGuard(b, world{}, scsguard.Codec{}, func(c *scsguard.Config) {
+		c.SweepEvery = time.Second
+		c.Timeouts = scsguard.Timeouts{Idle: idle, Absolute: time.Hour}
+	})
+	h := g.Protect(scsSite(sm))
+	var mu sync.Mutex
+	var requests int
+	// What has ended is remembered until its deadline, so that its token stays dead.
+	// Deadlines are near here, so that what is forgotten and what is new keep even.
+	const lives = 2 * time.Second
+	live := func(user string) {
+		ctx := start(b, sm, 5)
+		sm.SetDeadline(ctx, time.Now().Add(lives))
+		if _, err := g.Login(ctx, user); err != nil {
+			panic(err)
+		}
+		a := app{handler: h, cookies: map[visit]string{hit: "__Host-session=" + sm.Token(ctx)}}
+		c, _ := visitor(a, hit)
+		for range 200 {
+			c.get()
+		}
+		if err := g.Logout(ctx); err != nil {
+			panic(err)
+		}
+		mu.Lock()
+		requests += 200
+		mu.Unlock()
+	}
+	const checks = 10
+	for b.Loop() {
+		soaking.rows = nil
+		began := time.Now()
+		for check := range checks {
+			var stops []func()
+			for p := range runtime.GOMAXPROCS(0) {
+				stops = append(stops, beside(func(i int) { live(fmt.Sprintf("user %d of %d", i%1000, p)) }))
+			}
+			time.Sleep(endurance() / checks)
+			for _, stop := range stops {
+				stop()
+			}
+			heap := liveHeap() / 1e6
+			soaking.add(time.Since(began).Round(time.Millisecond).String(), grouped(requests), fmt.Sprintf("%.1f MB", heap), fmt.Sprint(runtime.NumGoroutine()))
+			if check == checks-1 {
+				b.ReportMetric(heap, "MB")
+				b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
+			}
+		}
+	}
+}
