@@ -164,14 +164,15 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if len(b) > maxRecordLen {
 		return fmt.Errorf("scsguard: record: %d bytes are no record", len(b))
 	}
-	var rec Record
+	old := *r // a record read into another variable would be made on the heap, for every request
+	*r = Record{}
 	reader := &fieldReader{rest: codecReader{rest: string(b[1:])}}
-	rec.fields(reader)
-	rec.Extra = reader.extra(tagLast)
+	r.fields(reader)
+	r.Extra = reader.extra(tagLast)
 	if reader.err != nil {
+		*r = old
 		return fmt.Errorf("scsguard: record: %w", reader.err)
 	}
-	*r = rec
 	return nil
 }
 

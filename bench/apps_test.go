@@ -223,7 +223,7 @@ func openGuard(name string, codec scs.Codec, options ...func(*scsguard.Config)) 
 func guardedApp(b *testing.B, name string, w world, sm *scs.SessionManager, g *scsguard.Guard) app {
 	cookie := func(ctx context.Context) string { return "__Host-session=" + sm.Token(ctx) }
 	a := app{name: name, handler: g.Protect(scsSite(sm)), cookies: strangers()}
-	a.cookies[hit] = cookie(logIn(b, sm, g, "alice", w.values))
+	a.cookies[hit] = cookie(logIn(b, sm, g, "user of "+name, w.values)) // none on the same Redis is another's second session
 	a.cookies[static] = a.cookies[hit]
 	a.cookies[anonymous] = commit(b, sm, start(b, sm, w.values))
 	ctx := logIn(b, sm, g, "late", w.values)

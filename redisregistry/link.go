@@ -248,10 +248,13 @@ func (l *link) pipeline(commands ...command) ([]any, error) {
 		if err := l.ctx.Err(); err != nil {
 			return nil, err
 		}
-		for _, c := range append(commands, command{name: "TIME"}) {
+		for _, c := range commands {
 			if err := l.conn.Send(c.name, c.args...); err != nil {
 				return nil, err
 			}
+		}
+		if err := l.conn.Send("TIME"); err != nil {
+			return nil, err
 		}
 		// From here on the answers have to be taken, or the connection given up: else the
 		// pool would take them, however long that takes.
