@@ -3,10 +3,13 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,36 +110,38 @@ func endurance() time.Duration {
 	return 500 * time.Millisecond
 }
 
-// BenchmarkSoak has all processors log in, visit and log out without a pause, and
-// looks whether heap and goroutines grow.
+// BenchmarkSoak has all processors serve a thousand sessions and strangers without a
+// pause, and looks whether heap and goroutines grow. Nobody logs in or out: what has
+// ended is remembered for a TombstoneMargin, so that heap would grow for an hour.
 func BenchmarkSoak(b *testing.B) {
-	sm, g := newGuard(b, world{}, scsguard.Codec{}, func(c *scsguard.Config) {
-		c.SweepEvery = time.Second
-		c.Timeouts = scsguard.Timeouts{Idle: idle, Absolute: time.Hour}
-	})
-	h := g.Protect(scsSite(sm))
-	var mu sync.Mutex
-	var requests int
-	// What has ended is remembered until its deadline, so that its token stays dead.
-	// Deadlines are near here, so that what is forgotten and what is new keep even.
-	const lives = 2 * time.Second
-	live := func(user string) {
-		ctx := start(b, sm, 5)
-		sm.SetDeadline(ctx, time.Now().Add(lives))
-		if _, err := g.Login(ctx, user); err != nil {
-			panic(err)
+	sm, g := newGuard(b, world{}, scsguard.Codec{}, func(c *scsguard.Config) { c.SweepEvery = time.Second })
+	a := guardedApp(b, guardCodec, world{values: 5, others: 1000}, sm, g)
+	a.handler = g.Protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, user := sm.GetInt(r.Context(), "visits"), sm.GetString(r.Context(), "user")
+		switch {
+		case user == "":
+		case time.Now().UnixNano()%10 == 0:
+			sm.Put(r.Context(), "since", time.Now().UnixNano()) // it is stored anew
+		default:
+			sm.Put(r.Context(), "visits", n) // it is as it was
 		}
-		a := app{handler: h, cookies: map[visit]string{hit: "__Host-session=" + sm.Token(ctx)}}
-		c, _ := visitor(a, hit)
-		for range 200 {
-			c.get()
+		_, _ = io.WriteString(w, user)
+	}))
+	var requests atomic.Int64
+	live := func() func(int) {
+		regulars := everybody(a)
+		var others []*client
+		for _, v := range []visit{anonymous, noCookie, miss, forged} {
+			c, _ := visitor(a, v)
+			others = append(others, c)
 		}
-		if err := g.Logout(ctx); err != nil {
-			panic(err)
+		return func(i int) {
+			for range 100 {
+				regulars.get()
+			}
+			others[i%len(others)].get()
+			requests.Add(101)
 		}
-		mu.Lock()
-		requests += 200
-		mu.Unlock()
 	}
 	const checks = 10
 	for b.Loop() {
@@ -144,15 +149,15 @@ func BenchmarkSoak(b *testing.B) {
 		began := time.Now()
 		for check := range checks {
 			var stops []func()
-			for p := range runtime.GOMAXPROCS(0) {
-				stops = append(stops, beside(func(i int) { live(fmt.Sprintf("user %d of %d", i%1000, p)) }))
+			for range runtime.GOMAXPROCS(0) {
+				stops = append(stops, beside(live()))
 			}
 			time.Sleep(endurance() / checks)
 			for _, stop := range stops {
 				stop()
 			}
 			heap := liveHeap() / 1e6
-			soaking.add(time.Since(began).Round(time.Millisecond).String(), grouped(requests), fmt.Sprintf("%.1f MB", heap), fmt.Sprint(runtime.NumGoroutine()))
+			soaking.add(time.Since(began).Round(time.Millisecond).String(), grouped(int(requests.Load())), fmt.Sprintf("%.1f MB", heap), fmt.Sprint(runtime.NumGoroutine()))
 			if check == checks-1 {
 				b.ReportMetric(heap, "MB")
 				b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")

@@ -5,12 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/scsguard/scsguard"
@@ -20,7 +20,7 @@ import (
 
 // howMany is how many sessions there are. A million takes a while to make.
 func howMany() []int {
-	if os.Getenv("SCSGUARD_BENCH_LARGE") != "" {
+	if large() {
 		return []int{1_000, 100_000, 1_000_000}
 	}
 	return []int{1_000, 20_000}
@@ -87,6 +87,31 @@ func fill(b *testing.B, pool *redis.Pool, reg scsguard.Registry, n int) {
 		}
 		if _, err := c.Do(""); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRedisGrowth compares a request among many sessions with one among few.
+func BenchmarkRedisGrowth(b *testing.B) {
+	counts := append([]int{1}, howMany()[0], 20_000)
+	if large() {
+		counts[2] = 100_000
+	}
+	var all []contestant
+	for _, n := range counts {
+		pool := redistest.Start(b).Pool()
+		if n > 1 {
+			fill(b, pool, redisregistry.New(pool), n-1)
+		}
+		a := openGuard(guardCodec, scsguard.Codec{})(b, world{values: 5,
+			store: func() scs.Store { return redisregistry.NewStore(pool) }, registry: func() scsguard.Registry { return redisregistry.New(pool) }})
+		c, _ := visitor(a, hit)
+		all = append(all, contestant{grouped(n), c.get})
+	}
+	for _, r := range contest(b, 4, "1", all) {
+		growth.add(r.name, guardCodec+", on Redis, the same visitor", duration(r.ns.Center), interval(r.ratio))
+		if r.name == grouped(counts[2]) {
+			goal("growth on Redis: a request among "+r.name+" sessions / among 1", 1.2, r.ratio)
 		}
 	}
 }

@@ -51,7 +51,8 @@ var (
 		text: "One goroutine logs the same user in again and again, one other stands for everybody else. Beside them the same flood of as many users,\n" +
 			"and plain arithmetic: they show what is owed to the processors alone."}
 	soaking = &section{title: "Endurance", head: []string{"after", "requests", "live heap", "goroutines"},
-		text: "As many requests, logins and logouts as the processors bear."}
+		text: "As many requests as the processors bear, of 1,000 sessions and of strangers; some change their session. Nobody logs in or out: what has\n" +
+			"ended is remembered for an hour after its deadline."}
 	sections = []*section{targets, inMemory, onRedis, logins, growth, memory, strangersIn, overHTTP, flooding, soaking}
 )
 
