@@ -113,24 +113,38 @@ func newManager(w world) *scs.SessionManager {
 	return sm
 }
 
-// start makes a session of n values, and returns its context.
-func start(tb testing.TB, sm *scs.SessionManager, n int) context.Context {
-	ctx, err := sm.Load(context.Background(), "")
-	if err != nil {
-		tb.Fatal(err)
+// browser returns a request of the browser that everybody has.
+func browser(path, cookie string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.RemoteAddr = "127.0.0.1:1024"
+	r.Header.Set("User-Agent", strings.Clone(agent)) // as a server makes a new one for each
+	r.Header.Set("Accept-Language", "en-GB,en;q=0.5")
+	if cookie != "" {
+		r.Header.Set("Cookie", cookie)
 	}
+	return r
+}
+
+// send has a handler do something to a session, and returns the cookie of the answer.
+func send(tb testing.TB, protect func(http.Handler) http.Handler, cookie string, do func(context.Context) error) string {
+	rec := httptest.NewRecorder()
+	protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if err := do(r.Context()); err != nil {
+			tb.Error(err)
+		}
+	})).ServeHTTP(rec, browser("/", cookie))
+	if rec.Code != http.StatusOK {
+		tb.Fatal(rec.Code, rec.Body)
+	}
+	value, _, _ := strings.Cut(rec.Header().Get("Set-Cookie"), ";")
+	return value
+}
+
+// put stores n values.
+func put(ctx context.Context, sm *scs.SessionManager, n int) {
 	for k, v := range values(n) {
 		sm.Put(ctx, k, v)
 	}
-	return ctx
-}
-
-func commit(tb testing.TB, sm *scs.SessionManager, ctx context.Context) string {
-	token, _, err := sm.Commit(ctx)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return "__Host-session=" + token
 }
 
 // strangers are the cookies of those who have no session.
@@ -141,20 +155,30 @@ func strangers() map[visit]string {
 // soon is when a session is over that is to be over when visits begin.
 func soon() time.Time { return time.Now().Add(50 * time.Millisecond) }
 
+// scsLogIn logs somebody in as an application of scs alone does.
+func scsLogIn(tb testing.TB, sm *scs.SessionManager, n int) string {
+	return send(tb, sm.LoadAndSave, "", func(ctx context.Context) error {
+		put(ctx, sm, n)
+		return sm.RenewToken(ctx)
+	})
+}
+
 // openSCS returns the application over scs alone.
 func openSCS(name string, idle time.Duration) func(*testing.B, world) app {
 	return func(b *testing.B, w world) app {
 		sm := newManager(w)
 		sm.IdleTimeout = idle
 		a := app{name: name, handler: sm.LoadAndSave(scsSite(sm)), cookies: strangers()}
-		a.cookies[hit] = commit(b, sm, start(b, sm, w.values))
+		a.cookies[hit] = scsLogIn(b, sm, w.values)
 		a.cookies[static] = a.cookies[hit]
 		a.cookies[anonymous] = a.cookies[hit] // they are the same to scs
-		ctx := start(b, sm, w.values)
-		sm.SetDeadline(ctx, soon())
-		a.cookies[expired] = commit(b, sm, ctx)
+		a.cookies[expired] = send(b, sm.LoadAndSave, "", func(ctx context.Context) error {
+			put(ctx, sm, w.values)
+			sm.SetDeadline(ctx, soon())
+			return nil
+		})
 		for range w.others {
-			a.others = append(a.others, commit(b, sm, start(b, sm, w.values)))
+			a.others = append(a.others, scsLogIn(b, sm, w.values))
 		}
 		return a
 	}
@@ -204,12 +228,12 @@ func newGuard(b *testing.B, w world, codec scs.Codec, options ...func(*scsguard.
 }
 
 // logIn makes a session of n values and logs a user in.
-func logIn(tb testing.TB, sm *scs.SessionManager, g *scsguard.Guard, user string, n int) context.Context {
-	ctx := start(tb, sm, n)
-	if _, err := g.Login(ctx, user); err != nil {
-		tb.Fatal(err)
-	}
-	return ctx
+func logIn(tb testing.TB, sm *scs.SessionManager, g *scsguard.Guard, user string, n int) string {
+	return send(tb, g.Protect, "", func(ctx context.Context) error {
+		put(ctx, sm, n)
+		_, err := g.Login(ctx, user)
+		return err
+	})
 }
 
 // openGuard returns the application under a guard.
@@ -221,16 +245,20 @@ func openGuard(name string, codec scs.Codec, options ...func(*scsguard.Config)) 
 }
 
 func guardedApp(b *testing.B, name string, w world, sm *scs.SessionManager, g *scsguard.Guard) app {
-	cookie := func(ctx context.Context) string { return "__Host-session=" + sm.Token(ctx) }
 	a := app{name: name, handler: g.Protect(scsSite(sm)), cookies: strangers()}
-	a.cookies[hit] = cookie(logIn(b, sm, g, "user of "+name, w.values)) // none on the same Redis is another's second session
+	a.cookies[hit] = logIn(b, sm, g, "user of "+name, w.values) // none on the same Redis is another's second session
 	a.cookies[static] = a.cookies[hit]
-	a.cookies[anonymous] = commit(b, sm, start(b, sm, w.values))
-	ctx := logIn(b, sm, g, "late", w.values)
-	sm.SetDeadline(ctx, soon())
-	a.cookies[expired] = commit(b, sm, ctx)
+	a.cookies[anonymous] = send(b, g.Protect, "", func(ctx context.Context) error {
+		put(ctx, sm, w.values)
+		return nil
+	})
+	a.cookies[expired] = logIn(b, sm, g, "late", w.values)
+	send(b, g.Protect, a.cookies[expired], func(ctx context.Context) error {
+		sm.SetDeadline(ctx, soon())
+		return nil
+	})
 	for i := range w.others {
-		a.others = append(a.others, cookie(logIn(b, sm, g, fmt.Sprintf("user %d", i), w.values)))
+		a.others = append(a.others, logIn(b, sm, g, fmt.Sprintf("user %d", i), w.values))
 	}
 	return a
 }
@@ -289,12 +317,7 @@ func visitor(a app, v visit) (c *client, ok bool) {
 	if v == static {
 		path = "/style.css"
 	}
-	c = &client{h: a.handler, r: httptest.NewRequest(http.MethodGet, path, nil), w: writer{header: make(http.Header)}}
-	c.r.Header.Set("User-Agent", agent)
-	c.r.Header.Set("Accept-Language", "en-GB,en;q=0.5")
-	if cookie != "" {
-		c.r.Header.Set("Cookie", cookie)
-	}
+	c = &client{h: a.handler, r: browser(path, cookie), w: writer{header: make(http.Header)}}
 	switch v {
 	case hit, anonymous:
 		c.want = "alice"

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -15,16 +16,18 @@ import (
 	"github.com/scsguard/scsguard"
 )
 
-// large says whether a million sessions are to be made, which takes a while.
-func large() bool { return os.Getenv("SCSGUARD_BENCH_LARGE") != "" }
+// SCSGUARD_BENCH_SESSIONS is how many sessions there are at the most: `make bench`
+// makes a million, which takes a while.
+func most() int {
+	n, _ := strconv.Atoi(os.Getenv("SCSGUARD_BENCH_SESSIONS"))
+	return n
+}
+
+// large says whether there is time for more than a look whether a benchmark works.
+func large() bool { return most() > 0 }
 
 // crowds are how many sessions live in memory.
-func crowds() []int {
-	if large() {
-		return []int{1, 1_000, 1_000_000}
-	}
-	return []int{1, 1_000, 5_000}
-}
+func crowds() []int { return []int{1, 1_000, max(most(), 2_000)} }
 
 // grouped writes a number so that it can be read.
 func grouped(n int) string {
@@ -81,24 +84,16 @@ func BenchmarkLogin(b *testing.B) {
 			logIn(b, sm, g, fmt.Sprintf("user %d", i), w.values)
 		}
 		return func() {
-			ctx := logIn(b, sm, g, rand.Text(), 5)
-			if err := g.Logout(ctx); err != nil { // so that there are not more and more of them
-				panic(err)
-			}
+			cookie := logIn(b, sm, g, rand.Text(), 5)
+			send(b, g.Protect, cookie, g.Logout) // so that there are not more and more of them
 		}
 	}
 	theirs := newManager(world{})
 	theirs.IdleTimeout = idle
-	all := []contestant{{scsIdle, func() {
-		ctx := start(b, theirs, 5)
-		if err := theirs.RenewToken(ctx); err != nil {
-			panic(err)
-		}
-		commit(b, theirs, ctx)
-		if err := theirs.Destroy(ctx); err != nil {
-			panic(err)
-		}
-	}}, {guardSealed, login(world{}, func(c *scsguard.Config) { c.Audit = sealed(b) })}}
+	all := []contestant{
+		{scsIdle, func() { send(b, theirs.LoadAndSave, scsLogIn(b, theirs, 5), theirs.Destroy) }},
+		{guardSealed, login(world{}, func(c *scsguard.Config) { c.Audit = sealed(b) })},
+	}
 	for _, n := range crowds() {
 		all = append(all, contestant{grouped(n), login(world{values: 5, others: n})})
 	}
@@ -142,9 +137,11 @@ func BenchmarkMemory(b *testing.B) {
 		theirs = perSession(func(sm *scs.SessionManager) {
 			sm.Codec = scsguard.Codec{} // what the guard stores is not to be compared with gob
 			for i := range n {
-				ctx := start(b, sm, 5)
-				sm.Put(ctx, "__scsguard", fmt.Sprintf("%026d", i)) // nor that the guard marks it
-				commit(b, sm, ctx)
+				send(b, sm.LoadAndSave, "", func(ctx context.Context) error {
+					put(ctx, sm, 5)
+					sm.Put(ctx, "__scsguard", fmt.Sprintf("%026d", i)) // nor that the guard marks it
+					return nil
+				})
 			}
 		})
 		ours = perSession(func(sm *scs.SessionManager) {

@@ -32,12 +32,12 @@ var (
 	targets = &section{title: "The targets", head: []string{"what", "goal", "measured", "met"},
 		text: "Met means that the whole interval is within the goal, open that the goal lies in it."}
 	inMemory = &section{title: "A request, in memory", head: append([]string{"visit, values"}, head(cells)...),
-		text: "One process, no network, an `http.ResponseWriter` that only remembers. Guards enforce an idle and an absolute timeout and\n" +
-			"write a trail. gorilla/sessions has no idle timeout and is only read."}
+		text: "One process, no network, an `http.ResponseWriter` that only remembers. Guards enforce an idle and an absolute timeout, bind\n" +
+			"sessions to their device and write a trail. gorilla/sessions has no idle timeout and is only read."}
 	onRedis = &section{title: "A request, on Redis", head: append([]string{"values"}, head(cells)...),
 		text: "Redis on the same machine. A time is that of all round trips, of encoding and of decoding."}
 	logins = &section{title: "A login", head: []string{"among", "", "time", "ratio", "allocations"},
-		text: "With five values. The ratio is to a login of scs: RenewToken, Put and Commit; of a guard among many sessions, to the same guard among one."}
+		text: "With five values. The ratio is to the guard among one session."}
 	growth = &section{title: "Growth", head: []string{"live sessions", "", "time", "time / same library, one session"},
 		text: "The same visitor again and again, and all visitors in turn: they miss the processor's caches, with scs as with the guard."}
 	memory = &section{title: "Memory", head: []string{"live sessions", "", "bytes a session", "beyond scs"},
@@ -132,7 +132,8 @@ const preface = `# What it costs
 
 Written by ` + "`make bench`" + ` on %s: %s, %s/%s, %d processors. Other machines have other times; ratios travel better. What is compared
 takes turns in one run, so that what else the machine does falls on all. Behind a median stands its 95 %% confidence interval, as
-benchstat computes it. Every number on this page comes from that command; [bench](../bench) has the benchmarks.
+benchstat computes it. Every number on this page comes from
+that command, called with SESSIONS=%d and SOAK=%s; [bench](../bench) has the benchmarks.
 
 ![Time of a request against live sessions](performance-sessions.svg)
 
@@ -159,7 +160,7 @@ func TestMain(m *testing.M) {
 
 func writeReport(dir string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, preface, time.Now().Format("2 January 2006"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	fmt.Fprintf(&b, preface, time.Now().Format("2 January 2006"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), most(), endurance())
 	for i, s := range sections {
 		if len(s.rows) == 0 {
 			return fmt.Errorf("nothing was measured for %q: a report needs all benchmarks in one run", s.title)

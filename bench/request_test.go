@@ -17,14 +17,15 @@ import (
 
 // Names of contestants.
 const (
-	bareGET     = "one GET"
-	scsIdle     = "scs, IdleTimeout"
-	guardGob    = "guard, gob"
-	guardCodec  = "guard, Codec"
-	guardSealed = "guard, Codec, sealed trail"
-	guardTheirs = "guard, gob, on redisstore"
-	scsWithout  = "scs"
-	guardFull   = guardSealed // what the goals are about
+	bareGET      = "one GET"
+	scsIdle      = "scs, IdleTimeout"
+	guardGob     = "guard, gob"
+	guardCodec   = "guard, Codec"
+	guardUnbound = "guard, Codec, without binding"
+	guardSealed  = "guard, Codec, sealed trail"
+	guardTheirs  = "guard, gob, on redisstore"
+	scsWithout   = "scs"
+	guardFull    = guardSealed // what the goals are about
 )
 
 // everything returns one application of each library.
@@ -34,6 +35,9 @@ func everything(b *testing.B, w world) []app {
 		openSCS(scsWithout, 0)(b, w),
 		openSCS(scsIdle, idle)(b, w),
 		openGuard(guardGob, scs.GobCodec{})(b, w),
+		openGuard(guardUnbound, scsguard.Codec{}, func(c *scsguard.Config) {
+			c.Binding = scsguard.Binding{Network: scsguard.Off, UserAgent: scsguard.Off}
+		})(b, w),
 		openGuard(guardCodec, scsguard.Codec{})(b, w),
 		openGuard(guardSealed, scsguard.Codec{}, func(c *scsguard.Config) { c.Audit = sealed(b) })(b, w),
 		openGorilla(b, w),
