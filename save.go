@@ -18,7 +18,7 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	g.touchActivity(ctx, r)
-	destroyed := g.sm.Status(ctx) == scs.Destroyed
+	destroyed := g.cfg.Remember.Store != nil && g.sm.Status(ctx) == scs.Destroyed // only its cookie depends on it
 	err := g.notice(ctx, r, w)
 	if err == nil {
 		g.renewIfDue(ctx, r)

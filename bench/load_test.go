@@ -113,7 +113,7 @@ func loop(b *testing.B, callers []*caller, d time.Duration) (rate float64, took 
 	for _, c := range callers {
 		c.took = c.took[:0]
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for again := true; again; again = ctx.Err() == nil { // once at least, however busy the machine is
 				if err := c.ask(); err != nil {
 					b.Error(err)
 					return
@@ -127,9 +127,6 @@ func loop(b *testing.B, callers []*caller, d time.Duration) (rate float64, took 
 		took = append(took, c.took...)
 	}
 	slices.Sort(took)
-	if len(took) == 0 {
-		b.Fatal("nothing was answered")
-	}
 	return float64(len(took)) / seconds, took
 }
 
