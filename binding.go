@@ -231,33 +231,45 @@ func (g *Guard) mismatch(ctx context.Context, r *request, rec Record, d differen
 		return rec, nil
 	}
 	known := slices.Contains(d.mismatch, rec.Mismatch)
-	_, err = g.touch(ctx, rec.Key, Activity{Mismatch: d.mismatch[0], ForgetAuth: d.mode >= StepUp})
-	if err != nil && d.mode < End { // the end needs no note
-		return rec, err
+	touched, err := g.touch(ctx, rec.Key, Activity{Mismatch: d.mismatch[0], ForgetAuth: d.mode >= StepUp})
+	first := !known // also after an error: it may be noted nevertheless, and who comes next would be silent
+	if err == nil { // another process may have been faster, and have ended it already
+		first = touched.Live && !slices.Contains(d.mismatch, touched.Mismatch)
 	}
 	rec.Mismatch = d.mismatch[0]
 	if d.mode >= StepUp {
 		rec.AuthTime = time.Time{}
 	}
-	if !known || d.mode == End {
-		e := g.event(r, EventFingerprintMismatch, rec)
-		e.Reason, e.Fingerprint = d.mode.String(), g.fingerprint(r).String()
-		e.detail("changed", strings.Join(d.changed, ","))
-		if d.mode > Log {
-			e.Outcome = OutcomeFailure
-		}
-		// It may be counted only, so it takes no number of the session's events.
-		g.recordCoalesced(ctx, r, "mismatch", rec.Session+"\x00"+e.Reason+"\x00"+e.Details["changed"], e)
+	tell := first || known && d.mode == End // known: recorded under a laxer mode
+	if tell {
+		g.tellMismatch(ctx, r, rec, d)
 	}
-	if d.mode < End {
-		return rec, nil
+	if d.mode < End { // the end needs no note
+		return rec, err
 	}
-	dead, _, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndWrongDevice, Detail: strings.Join(d.changed, ",")})
+	dead, won, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndWrongDevice, Detail: strings.Join(d.changed, ",")})
 	if err != nil {
 		return rec, err
 	}
+	if won && !tell { // it moved just now
+		g.tellMismatch(ctx, r, rec, d)
+	}
 	return dead, nil
 }
+
+func (g *Guard) tellMismatch(ctx context.Context, r *request, rec Record, d difference) {
+	e := g.event(r, EventFingerprintMismatch, rec)
+	e.Reason, e.Fingerprint = d.mode.String(), g.fingerprint(r).String()
+	e.detail("changed", strings.Join(d.changed, ","))
+	if d.mode > Log {
+		e.Outcome = OutcomeFailure
+	}
+	// It may be counted only, so it takes no number of the session's events.
+	g.recordCoalesced(ctx, r, "mismatch", rec.Session+"\x00"+e.Reason+"\x00"+e.Details["changed"], e)
+}
+
+// doubted reports whether another device uses the session, which has proved nothing.
+func (r *Record) doubted() bool { return r.AuthTime.IsZero() && r.Mismatch != "" }
 
 // keepMismatch hands the mismatch that was recorded on to the session's new key: a
 // rotation forgets it, and who has proved nothing is the same other device as

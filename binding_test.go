@@ -441,3 +441,59 @@ func TestBindingModesAreSpelledAsOnACommandLine(t *testing.T) {
 	var m scsguard.BindingMode
 	require.ErrorContains(t, m.UnmarshalText([]byte("strict")), `"strict" is not off, log, stepup or end`)
 }
+
+func TestTwoProcessesThatSeeAnotherDeviceAtTheSameTimeRecordItOnce(t *testing.T) {
+	for _, mode := range []scsguard.BindingMode{scsguard.Log, scsguard.StepUp, scsguard.End} {
+		managers := [2]*scs.SessionManager{newManager(), newManager()}
+		synctest.Test(t, func(t *testing.T) {
+			registry := lazyRegistry{scsguard.NewMemoryRegistry(), new(atomic.Int64)}
+			first, second := processes(t, managers, binding(both(mode)), func(c *scsguard.Config) { c.Registry = registry })
+			b := first.browser()
+			b.login(t, "alice")
+			registry.after.Store(int64(100 * time.Millisecond)) // so that both have read before either writes
+			other := [2]*browser{b.at(chrome, b.addr), b.at(chrome, b.addr)}
+			other[1].h = second.serve
+			var all sync.WaitGroup
+			for _, o := range other {
+				all.Go(func() { o.whoami() })
+			}
+			all.Wait()
+			registry.after.Store(0)
+			time.Sleep(time.Minute)
+			require.Equal(t, []string{mode.String() + " user_agent"}, changedIn(t, first.sink))
+		})
+	}
+}
+
+// mutteringRegistry does what it is told and loses the answer, once it is told to.
+type mutteringRegistry struct {
+	scsguard.Registry
+	on *atomic.Bool
+}
+
+func (r mutteringRegistry) Namespace(string) scsguard.Registry { return r }
+
+func (r mutteringRegistry) Touch(ctx context.Context, key scsguard.Key, act scsguard.Activity) (scsguard.Touched, error) {
+	touched, err := r.Registry.Touch(ctx, key, act)
+	if r.on.Load() {
+		return scsguard.Touched{}, errReadOnly
+	}
+	return touched, err
+}
+
+func TestAnotherDeviceIsRecordedAlthoughTheAnswerOfTheRegistryWasLost(t *testing.T) {
+	for _, mode := range []scsguard.BindingMode{scsguard.Log, scsguard.StepUp} {
+		registry := mutteringRegistry{scsguard.NewMemoryRegistry(), new(atomic.Bool)}
+		bubble(t, func(t *testing.T, a *app) {
+			b := a.browser()
+			b.login(t, "alice")
+			other := b.at(chrome, b.addr)
+			registry.on.Store(true)
+			require.Equal(t, http.StatusServiceUnavailable, other.get("/whoami").Code)
+			registry.on.Store(false)
+			require.Equal(t, "alice", other.whoami())
+			synctest.Wait()
+			require.Equal(t, []string{mode.String() + " user_agent"}, changedIn(t, a.sink))
+		}, binding(both(mode)), func(c *scsguard.Config) { c.Registry, c.Keys = registry, [][]byte{make([]byte, 32)} })
+	}
+}

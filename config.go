@@ -204,7 +204,7 @@ func (c Config) withDefaults(sm *scs.SessionManager) Config {
 
 // terms are what the configuration says about what standards are about.
 func (c Config) terms(sm *scs.SessionManager) terms {
-	return terms{inForce{c.Timeouts, c.Limit, c.Binding}, sm.Cookie, c.RotationGrace, c.InsecureCookie, c.Audit, c.OnAuditDown}
+	return terms{inForce{c.Timeouts, c.Limit, c.Binding}, sm.Cookie, c.RotationGrace, c.InsecureCookie, c.Audit, c.OnAuditDown, c.Remember.Store != nil}
 }
 
 // problems returns everything that is wrong with a configuration whose defaults

@@ -60,5 +60,6 @@ func (g *Guard) deliver(ctx context.Context, r *request, w http.ResponseWriter, 
 	r.mu.Unlock()
 	if token != "" && !known {
 		w.Header().Set(TokenHeader, token)
+		w.Header().Set("Cache-Control", "no-store") // whatever the handler says of its own answer (RFC 6749 5.1, RFC 6750 5.3)
 	}
 }

@@ -1,6 +1,7 @@
 package scsguard_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,4 +175,61 @@ func TestBearerToken(t *testing.T) {
 	r.Header.Add("Authorization", "Bearer abc")
 	r.Header.Add("Authorization", "Bearer def")
 	require.Empty(t, scsguard.BearerToken(r), "nobody can tell which")
+}
+
+// A cache on the way must not hand one client's token to the next.
+func TestAnAnswerWithATokenIsKeptInNoCacheWhateverTheHandlerSays(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		api(a)
+		for _, path := range []string{"/token?user=alice", "/put?k=a&v=1", "/reauth", "/renew", "/elevate?role=admin"} {
+			for _, says := range []string{"", "public, max-age=3600"} {
+				mux := http.NewServeMux()
+				mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Type", "text/plain")
+					if says != "" {
+						w.Header().Set("Cache-Control", says)
+					}
+					http.StripPrefix("/api", a.mux).ServeHTTP(w, r)
+				})
+				c := &client{h: a.guard.Protect(mux)}
+				if !strings.HasPrefix(path, "/token") && !strings.HasPrefix(path, "/put") {
+					c.get("/token?user=alice")
+				}
+				res := c.get(path)
+				require.NotEmpty(t, res.Header.Get(scsguard.TokenHeader), path)
+				require.Equal(t, []string{"no-store"}, res.Header.Values("Cache-Control"), path)
+			}
+		}
+	}, apiTokens)
+}
+
+// An application whose login handler knows nothing of the guard: its clients find
+// the token in the header.
+func TestALoginOfAnAPIClientThatIsNoticedIsToldInTheHeader(t *testing.T) {
+	sm := newManager()
+	bubbleOn(t, sm, func(t *testing.T, a *app) {
+		api(a)
+		a.handle("/plain-login", func(_ http.ResponseWriter, r *http.Request) error {
+			a.sm.Put(r.Context(), "user", "alice")
+			return nil
+		})
+		a.handle("/plain-logout", func(_ http.ResponseWriter, r *http.Request) error {
+			a.sm.Remove(r.Context(), "user")
+			return nil
+		})
+		c := &client{h: a.serve, agent: "okhttp/4.12.0"}
+		require.Equal(t, http.StatusOK, c.get("/put?k=a&v=1").Code)
+		guest := c.token
+		require.NotEmpty(t, guest)
+		res := c.get("/plain-login")
+		require.NotEqual(t, guest, c.token, "a session that is logged in has a new token")
+		require.Empty(t, res.Header.Values("Set-Cookie"))
+		require.Equal(t, "alice", c.get("/whoami").Body)
+		require.Equal(t, http.StatusUnauthorized, (&client{h: a.serve, token: guest}).get("/whoami").Code)
+		token := c.token
+		require.Equal(t, http.StatusOK, c.get("/plain-logout").Code)
+		require.Equal(t, http.StatusUnauthorized, (&client{h: a.serve, token: token, agent: c.agent}).get("/whoami").Code)
+	}, apiTokens, func(c *scsguard.Config) {
+		c.UserID = func(ctx context.Context) string { return sm.GetString(ctx, "user") }
+	})
 }

@@ -48,7 +48,7 @@ func (g *Guard) Login(ctx context.Context, user string, opts ...LoginOption) (Se
 	for _, opt := range opts {
 		opt.login(&o)
 	}
-	if err := errors.Join(o.check(), o.checkRemember(g, r)); err != nil {
+	if err := errors.Join(o.check(), o.checkRemember(g, r), o.checkProfile(g)); err != nil {
 		return Session{}, err
 	}
 	l := &login{g: g, r: r, user: user, o: o}

@@ -22,8 +22,16 @@ type PolicyReport struct {
 	Persistent bool `json:"persistent_cookie"`
 	// InsecureCookie is why a weaker cookie is acceptable, "" if it is not weaker.
 	InsecureCookie string `json:"insecure_cookie,omitempty"`
+	// HeaderTokens says that API clients carry the token in a header (Config.Token).
+	HeaderTokens bool `json:"header_tokens"`
+	// UserKey says that logins and logouts are noticed by Config.UserID.
+	UserKey bool `json:"user_key"`
+	// Remembered is how long a browser may come back without a password. 0: not at all.
+	Remembered time.Duration `json:"remembered"`
 	// TrailKept is false where the Sink is known to keep nothing.
 	TrailKept bool `json:"trail_kept"`
+	// OnAuditDown is what becomes of logins while the trail cannot be written.
+	OnAuditDown AuditDown `json:"on_audit_down"`
 	// Deviations are from every standard, those of Profile first. It is for people
 	// to say which of them apply.
 	Deviations []Deviation `json:"deviations"`
@@ -49,7 +57,11 @@ func (g *Guard) PolicyReport() PolicyReport {
 	rep := PolicyReport{
 		Profile: g.cfg.Profile, Timeouts: t.Timeouts, Limit: t.limit, Binding: t.binding, PerSubject: g.cfg.Policy != nil,
 		RotationGrace: max(t.grace, 0), Persistent: t.cookie.Persist, InsecureCookie: t.insecureCookie, TrailKept: !keepsNothing(t.audit),
+		HeaderTokens: g.cfg.Token != nil, UserKey: g.cfg.UserID != nil, OnAuditDown: t.auditDown,
 		Deviations: g.cfg.Profile.deviations(t),
+	}
+	if t.remember {
+		rep.Remembered = g.cfg.Remember.Lifetime
 	}
 	for p := range profiles {
 		if Profile(p) != g.cfg.Profile {
@@ -83,7 +95,19 @@ func (p PolicyReport) String() string {
 	if p.InsecureCookie != "" {
 		line("Insecure cookie", "%q", p.InsecureCookie)
 	}
+	if p.HeaderTokens {
+		line("API clients", "carry the token in a header")
+	}
+	if p.UserKey {
+		line("User key", "a login or logout of the application is noticed by it")
+	}
+	if p.Remembered > 0 {
+		line("Remembered", "for %s, without a new proof", short(p.Remembered))
+	} else {
+		line("Remembered", "nobody")
+	}
 	line("Trail", "%s", map[bool]string{true: "kept", false: "not kept"}[p.TrailKept])
+	line("Without the trail", "%s", map[bool]string{true: "access is refused", false: "access is granted and flagged"}[p.OnAuditDown == AuditDeny])
 	if p.PerSubject {
 		line("By subject", "yes: Config.Policy may answer otherwise for some")
 	}

@@ -15,8 +15,9 @@ import (
 // with all of them.
 //
 // Beyond its numbers every profile wants: a cookie without an InsecureCookie excuse,
-// a trail that is kept and that nothing is granted without, and no grace after a
-// rotation (ASVS 5.0 7.2.4). It sets a cap
+// a trail that is kept and that nothing is granted without, no grace after a
+// rotation (ASVS 5.0 7.2.4), and nobody who comes back without proving who he is: it
+// refuses [Remember] and logins that are [Remembered]. It sets a cap
 // of three sessions beyond which a login is refused; the standards want a limit that
 // somebody has thought about (ASVS 5.0 7.1.2, NIST SP 800-53 AC-10) and name none.
 //
@@ -60,6 +61,7 @@ type terms struct {
 	insecureCookie string
 	audit          Sink
 	auditDown      AuditDown
+	remember       bool
 }
 
 var profiles = [...]profile{
@@ -69,6 +71,7 @@ var profiles = [...]profile{
 		timeouts: Timeouts{Idle: 15 * time.Minute},
 		requirements: rules(
 			idleAtMost("PCI DSS 4.0.1 8.2.8", 15*time.Minute),
+			notRemembered("PCI DSS 4.0.1 8.2.8"),
 			trailKept("PCI DSS 4.0.1 10.2.1"),
 		),
 	},
@@ -77,6 +80,7 @@ var profiles = [...]profile{
 		timeouts: Timeouts{Idle: time.Hour, Absolute: 24 * time.Hour},
 		requirements: rules(
 			idleAtMost("NIST SP 800-63B-4 2.2.3", time.Hour),
+			notRemembered("NIST SP 800-63B-4 2.2.3"),
 			absoluteAtMost("NIST SP 800-63B-4 2.2.3", 24*time.Hour),
 			notPersistent("NIST SP 800-63B-4 5.1", true),
 			trailKept("NIST SP 800-53 AU-2"),
@@ -87,6 +91,7 @@ var profiles = [...]profile{
 		timeouts: Timeouts{Idle: 30 * time.Minute, Absolute: 12 * time.Hour},
 		requirements: rules(
 			idleAtMost("NIST SP 800-63B (revision 3) 4.2.3", 30*time.Minute),
+			notRemembered("NIST SP 800-63B (revision 3) 4.2.3"),
 			absoluteAtMost("NIST SP 800-63B (revision 3) 4.2.3", 12*time.Hour),
 			notPersistent("NIST SP 800-63B (revision 3) 7.1", false),
 			trailKept("NIST SP 800-53 AU-2"),
@@ -98,6 +103,7 @@ var profiles = [...]profile{
 		binding:  Binding{UserAgent: End},
 		requirements: rules(
 			idleAtMost("NIST SP 800-63B-4 2.3.3", 15*time.Minute),
+			notRemembered("NIST SP 800-63B-4 2.3.3"),
 			absoluteAtMost("NIST SP 800-63B-4 2.3.3", 12*time.Hour),
 			notPersistent("NIST SP 800-63B-4 5.1", true),
 			trailKept("NIST SP 800-53 AU-2"),
@@ -109,6 +115,7 @@ var profiles = [...]profile{
 		binding:  Binding{UserAgent: End},
 		requirements: rules(
 			idleAtMost("OWASP Session Management Cheat Sheet, Idle Timeout", 5*time.Minute),
+			notRemembered("OWASP Session Management Cheat Sheet, Idle Timeout"),
 			absoluteAtMost("OWASP Session Management Cheat Sheet, Absolute Timeout", 8*time.Hour),
 			bound("OWASP Session Management Cheat Sheet, Binding the Session ID to Other User Properties"),
 			notPersistent("OWASP Session Management Cheat Sheet, Expire and Max-Age Attributes", true),
@@ -121,6 +128,7 @@ var profiles = [...]profile{
 		binding:  Binding{UserAgent: End},
 		requirements: rules(
 			idleAtMost("EU 2018/389 Art. 4(3)(d)", 5*time.Minute),
+			notRemembered("EU 2018/389 Art. 4(3)(d)"),
 			trailKept("EU 2018/389 Art. 29"),
 		),
 	},
@@ -158,6 +166,15 @@ func notPersistent(source string, should bool) requirement {
 func trailKept(source string) requirement {
 	return requirement{source: source, field: "Audit", asks: "a trail that is kept",
 		breaks: func(t terms) (string, bool) { return "a Sink that keeps nothing", keepsNothing(t.audit) }}
+}
+
+const rememberField = "Remember.Store"
+
+// notRemembered is wanted wherever a time out has to be followed by a proof of who
+// it is: a remember-me token takes the place of that proof.
+func notRemembered(source string) requirement {
+	return requirement{source: source, field: rememberField, asks: "a new authentication after a time out, which a remember-me token is not",
+		breaks: func(t terms) (string, bool) { return "set", t.remember }}
 }
 
 func bound(source string) requirement {
@@ -208,11 +225,15 @@ func (p Profile) problems(prefix string, t terms) []FieldError {
 	var errs []FieldError
 	for _, d := range p.deviations(t) {
 		if !d.Should {
-			errs = append(errs, FieldError{Field: prefix + d.Field, Value: d.Value,
-				Problem: fmt.Sprintf("profile %s asks for %s (%s)", p, d.Asks, d.Source), Cure: "leave it to the profile, or choose another profile"})
+			errs = append(errs, d.fieldError(prefix+d.Field, d.Value))
 		}
 	}
 	return errs
+}
+
+func (d Deviation) fieldError(field, value string) FieldError {
+	return FieldError{Field: field, Value: value,
+		Problem: fmt.Sprintf("profile %s asks for %s (%s)", d.Profile, d.Asks, d.Source), Cure: "leave it to the profile, or choose another profile"}
 }
 
 // String returns the name of the profile, as a command line spells it.

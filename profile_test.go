@@ -142,6 +142,51 @@ func TestOnlyRevision3OfNISTRefusesACookieThatOutlivesTheBrowser(t *testing.T) {
 	}
 }
 
+func TestUnderAProfileNobodyComesBackWithoutProvingWhoHeIs(t *testing.T) {
+	for _, s := range standards {
+		_, err := guardOf(t, sessionCookies(), scsguard.Config{Profile: s.profile, Remember: scsguard.Remember{Store: scsguard.NewMemoryRememberStore()}})
+		require.ErrorContains(t, err, "Remember.Store = set: profile "+s.flag+" asks for a new authentication after a time out")
+		require.ErrorContains(t, err, s.idleSource)
+
+		bubbleOn(t, sessionCookies(), func(t *testing.T, a *app) {
+			_, err := a.guard.Login(loaded(t, a.sm), "alice", scsguard.Remembered())
+			require.ErrorContains(t, err, "Remembered = given: profile "+s.flag)
+			var config *scsguard.ConfigError
+			require.ErrorAs(t, err, &config)
+			require.Empty(t, a.live("alice"))
+		}, profiled(s.profile))
+	}
+	g, err := guardOf(t, sessionCookies(), scsguard.Config{Remember: scsguard.Remember{Store: scsguard.NewMemoryRememberStore()}})
+	require.NoError(t, err)
+	for _, s := range standards {
+		require.Contains(t, g.PolicyReport().String(), s.flag)
+	}
+	require.Contains(t, g.PolicyReport().String(), "Remember.Store = set: EU 2018/389 Art. 4(3)(d) asks for")
+}
+
+func TestThePolicyReportSaysHowOneComesInBesidesThePassword(t *testing.T) {
+	sm := sessionCookies()
+	g, err := guardOf(t, sm, scsguard.Config{
+		Remember:    scsguard.Remember{Store: scsguard.NewMemoryRememberStore(), OnRestore: func(context.Context, scsguard.Session) {}},
+		Token:       func(*http.Request) (string, bool) { return "", false },
+		UserID:      func(ctx context.Context) string { return sm.GetString(ctx, "user") },
+		OnAuditDown: scsguard.AuditAllowAndFlag,
+	})
+	require.NoError(t, err)
+	rep := g.PolicyReport()
+	require.Equal(t, 30*24*time.Hour, rep.Remembered)
+	require.True(t, rep.HeaderTokens && rep.UserKey)
+	require.Equal(t, scsguard.AuditAllowAndFlag, rep.OnAuditDown)
+	for _, line := range []string{
+		"API clients            carry the token in a header",
+		"User key               a login or logout of the application is noticed by it",
+		"Remembered             for 720h, without a new proof",
+		"Without the trail      access is granted and flagged",
+	} {
+		require.Contains(t, rep.String(), line+"\n")
+	}
+}
+
 func TestAHighValueApplicationBindsItsSessions(t *testing.T) {
 	_, err := guardOf(t, sessionCookies(), scsguard.Config{Profile: scsguard.ProfileOWASPHighValue, Binding: scsguard.Binding{UserAgent: scsguard.Off}})
 	require.ErrorContains(t, err, "Binding.UserAgent = off")
@@ -224,7 +269,9 @@ Another network        log
 Another device         stepup
 Old token              served for 10s after a rotation
 Cookie                 outlives the browser
+Remembered             nobody
 Trail                  not kept
+Without the trail      access is refused
 By subject             yes: Config.Policy may answer otherwise for some
 `, strings.Split(g.PolicyReport().String(), "\nDeviations\n")[0])
 	deviations := strings.Split(g.PolicyReport().String(), "\nDeviations\n")[1]

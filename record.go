@@ -337,13 +337,13 @@ func (r *Record) Touch(act Activity) Touched {
 	if act.Fingerprint != "" {
 		r.Fingerprint = act.Fingerprint
 	}
+	t := Touched{Live: true, Seq: r.Seq, Mismatch: r.Mismatch}
 	if act.Mismatch != "" {
 		r.Mismatch = act.Mismatch
 	}
 	if act.Extra != nil {
 		r.Extra = act.Extra
 	}
-	t := Touched{Live: true, Seq: r.Seq}
 	if act.TakeWarnings {
 		t.Warnings, r.Warnings = r.Warnings, nil
 	}

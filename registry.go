@@ -233,6 +233,9 @@ type Touched struct {
 	Live     bool // the record is live and the activity was recorded
 	Seq      uint64
 	Warnings []Warning
+	// Mismatch is the record's before the Touch: of several requests that note the
+	// same one, in whichever process, exactly one was first.
+	Mismatch string
 }
 
 // A Rotation gives a session a new key. Fields left zero stay as the record has

@@ -171,6 +171,20 @@ func (m Remember) problems(c Config, sessionCookie string) []FieldError {
 	return errs
 }
 
+// checkProfile refuses a login by a token of the application's own where a profile
+// refuses the guard's.
+func (o loginOptions) checkProfile(g *Guard) error {
+	if !o.remembered {
+		return nil
+	}
+	for _, d := range g.cfg.Profile.deviations(terms{remember: true}) {
+		if d.Field == rememberField {
+			return &ConfigError{Fields: []FieldError{d.fieldError("Remembered", "given")}}
+		}
+	}
+	return nil
+}
+
 // checkRemember refuses options that contradict each other.
 func (o loginOptions) checkRemember(g *Guard, r *request) error {
 	why := ""

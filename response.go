@@ -143,7 +143,7 @@ func (w *response) begin(body []byte, code int) bool {
 		w.refuse(err)
 		return false
 	}
-	if cached && w.r.loggedInEver() {
+	if cached && w.r.loggedInEver() && w.Header().Get("Cache-Control") != "no-store" {
 		w.Header()["Cache-Control"] = append([]string{"no-store"}, w.Header()["Cache-Control"]...)
 	}
 	w.saved = w.g.snapshot(ctx, w.r)

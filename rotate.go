@@ -119,7 +119,9 @@ func (o authOptions) check() error {
 
 // on returns what the session has proved with o in addition to what it had. The
 // AAL that a login has reached is not lost by a weaker proof, unless that is a full
-// one, which takes its place. The methods are those of the new proof only, so that
+// one, which takes its place, or one after another device was seen (StepUp): the
+// session is that device's from now on, and nothing else was proved there (NIST SP
+// 800-63B-4 5.1). The methods are those of the new proof only, so that
 // an old one never counts as recent.
 func (o authOptions) on(rec Record) *Authentication {
 	at := time.Now()
@@ -127,7 +129,7 @@ func (o authOptions) on(rec Record) *Authentication {
 		at = o.proved()
 	}
 	a := &Authentication{Time: at, Methods: o.methods, AAL: o.aal, Full: o.full}
-	if !o.full {
+	if !o.full && !rec.doubted() {
 		a.AAL = max(a.AAL, rec.AAL)
 	}
 	return a

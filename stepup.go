@@ -63,9 +63,10 @@ func (r *request) notRecent(rec Record, maxAge time.Duration, methods []string) 
 		return "old_token"
 	case rec.Remembered:
 		return "remembered"
-	case rec.AuthTime.IsZero() && rec.Mismatch != "":
+	case rec.doubted():
 		return "other_device"
-	case rec.AuthTime.IsZero(), r.arrived.Sub(rec.AuthTime) >= maxAge:
+	case rec.AuthTime.IsZero(), r.arrived.Sub(rec.AuthTime) >= maxAge,
+		rec.AuthTime.After(time.Now().Add(ClockSkew)): // nobody has proved anything yet
 		return "too_long_ago"
 	}
 	for _, m := range methods {

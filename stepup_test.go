@@ -1,6 +1,7 @@
 package scsguard_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -312,4 +313,51 @@ func TestTheAALOfASessionIsWhatWasProvenAndNeverMore(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, b.get("/prove?methods=pwd&full=1").Code, "below the login")
 		require.JSONEq(t, `[2,["pwd","otp"]]`, b.get("/aal").Body)
 	})
+}
+
+// Who stole a session and a password has no second factor for it.
+func TestOnAnotherDeviceTheAALIsWhatWasProvenThere(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		prove(a)
+		for _, c := range []struct{ proof, says string }{
+			{"/prove?methods=pwd", `[0,["pwd"]]`},
+			{"/prove?methods=pwd,otp&aal=2", `[2,["pwd","otp"]]`},
+			{"/prove?methods=pwd&full=1", `[2,["pwd","otp"]]`}, // refused: below the login
+		} {
+			b := a.browser()
+			require.Equal(t, http.StatusOK, b.get("/enter?methods=pwd,otp&aal=2").Code)
+			other := b.at(chrome, b.addr)
+			other.get(c.proof)
+			require.JSONEq(t, c.says, other.get("/aal").Body, c.proof)
+		}
+	})
+}
+
+// skewedRegistry says that everybody proved who he is later than he did.
+type skewedRegistry struct {
+	scsguard.Registry
+	by time.Duration
+}
+
+func (r skewedRegistry) Namespace(string) scsguard.Registry { return r }
+
+func (r skewedRegistry) Get(ctx context.Context, key scsguard.Key) (scsguard.Record, error) {
+	rec, err := r.Registry.Get(ctx, key)
+	if !rec.AuthTime.IsZero() {
+		rec.AuthTime = rec.AuthTime.Add(r.by)
+	}
+	return rec, err
+}
+
+func TestAProofOfTheFutureIsNoRecentOne(t *testing.T) {
+	for by, code := range map[time.Duration]int{scsguard.ClockSkew: http.StatusOK, scsguard.ClockSkew + 1: http.StatusForbidden, time.Hour: http.StatusForbidden} {
+		bubble(t, func(t *testing.T, a *app) {
+			sensitive(a, "/transfer", time.Minute)
+			b := a.browser()
+			b.login(t, "alice")
+			require.Equal(t, code, b.get("/transfer").Code, by)
+		}, func(c *scsguard.Config) {
+			c.Registry, c.Keys = skewedRegistry{scsguard.NewMemoryRegistry(), by}, [][]byte{make([]byte, 32)}
+		})
+	}
 }

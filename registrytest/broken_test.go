@@ -148,6 +148,7 @@ func caught() map[fault][]string {
 		touchKeepsExtra:       {"Touch changes the fields that it names and no other"},
 		emptyExtraIsNone:      {"Touch changes the fields that it names and no other"},
 		touchEmpties:          {"Touch changes the fields that it names and no other"},
+		tellsNoMismatch:       {"of several who note the same mismatch exactly one is told that it was another before"},
 		numbersWithoutLock:    {"no two events of a session have the same number"},
 		countsNoExtension:     {"events are numbered and extensions counted"},
 		countsLateActivity:    {"activity counts from its arrival, and not after the deadline"},

@@ -90,6 +90,7 @@ const (
 	touchForgetsNoAuth    fault = "Touch forgets no authentication"
 	touchKeepsFingerprint fault = "Touch keeps the fingerprint"
 	touchKeepsMismatch    fault = "Touch keeps the mismatch"
+	tellsNoMismatch       fault = "does not say which mismatch was noted before"
 	touchKeepsExtra       fault = "Touch keeps what is extra"
 	emptyExtraIsNone      fault = "takes an empty Extra for none"
 	touchEmpties          fault = "Touch empties what it does not name"

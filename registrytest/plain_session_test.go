@@ -32,6 +32,10 @@ func (p *plain) Touch(_ context.Context, key scsguard.Key, act scsguard.Activity
 	if _, over := p.overdue(r, now); over && act.At.IsZero() && p.has(refusesTheOverdue) {
 		return scsguard.Touched{}, nil
 	}
+	before := r.Mismatch
+	if p.has(tellsNoMismatch) {
+		before = ""
+	}
 	p.apply(r, act)
 	seq := r.Seq
 	if act.Event {
@@ -39,7 +43,7 @@ func (p *plain) Touch(_ context.Context, key scsguard.Key, act scsguard.Activity
 		seq++
 		r.Seq = seq
 	}
-	touched := scsguard.Touched{Live: true, Seq: r.Seq}
+	touched := scsguard.Touched{Live: true, Seq: r.Seq, Mismatch: before}
 	if act.TakeWarnings {
 		touched.Warnings = r.Warnings
 		if !p.has(warnsForEver) {

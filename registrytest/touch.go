@@ -16,6 +16,7 @@ func touchChecks() []check {
 		{name: "a session whose limit is tightened is due when that limit has passed", run: tightenedIsDue},
 		{name: "events are numbered and extensions counted", run: counters},
 		{name: "no two events of a session have the same number", run: uniqueNumbers},
+		{name: "of several who note the same mismatch exactly one is told that it was another before", run: notedOnce},
 		{name: "of several takers of warnings exactly one gets them", run: warningsOnce},
 		{name: "Touch leaves what is not live as it is", run: touchLeavesTheDead},
 	}
@@ -176,6 +177,30 @@ func uniqueNumbers(t *trial) {
 	}
 	if last := both[0].get(rec.Key).Seq; last != rec.Seq+n {
 		t.failf("after %d events the last number is %d, not %d", n, last, rec.Seq+n)
+	}
+}
+
+func notedOnce(t *trial) {
+	both := t.twice()
+	rec := both[0].login("alice", noCap)
+	before := rec.Mismatch
+	for _, digest := range []string{"a digest", "another digest", "a digest"} {
+		told := make([]string, 20)
+		t.crowd(len(told), func(i int) {
+			told[i] = both[i%2].touch(rec.Key, scsguard.Activity{Mismatch: digest}).Mismatch
+		})
+		first := 0
+		for _, m := range told {
+			if m == before {
+				first++
+			} else if m != digest {
+				t.failf("Touch says that the mismatch was %q before, which nobody has noted", m)
+			}
+		}
+		if first != 1 {
+			t.failf("of %d who noted a mismatch at once, %d were told that it was another one before, not 1", len(told), first)
+		}
+		before = digest
 	}
 }
 
