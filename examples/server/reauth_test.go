@@ -5,6 +5,7 @@ import (
 	"flag"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,12 @@ func TestAProfileDecidesWhatTheCommandLineLeavesOpen(t *testing.T) {
 		})
 		require.Equal(t, p, s.app.guard.PolicyReport().Profile.String())
 		require.Equal(t, scsguard.Limit{Max: 3, OnExceed: scsguard.Deny}, s.app.guard.PolicyReport().Limit)
+
+		v := s.visitor()
+		require.NotContains(t, s.browser().get("/").Body, "Remember this browser")
+		res := v.post("/login", "user", "alice", "password", "demo", "remember", "true")
+		require.Equal(t, 200, res.Code, "it is a login like any other")
+		require.NotContains(t, strings.Join(res.Header["Set-Cookie"], " "), "__Host-remember")
 	}
 	o := defaults()
 	o.profile = scsguard.ProfilePSD2

@@ -14,6 +14,7 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/redisregistry"
+	"github.com/scsguard/scsguard/redisremember"
 )
 
 // shareSessions keeps sessions in Redis, so that all servers with the same Redis and
@@ -34,6 +35,9 @@ func shareSessions(sessions *scs.SessionManager, cfg *scsguard.Config, o options
 	}
 	sessions.Store = redisregistry.NewStore(pool)
 	cfg.Registry, cfg.Keys = redisregistry.New(pool), [][]byte{key}
+	if cfg.Remember.Store != nil {
+		cfg.Remember.Store = redisremember.New(pool)
+	}
 	return nil
 }
 

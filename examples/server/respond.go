@@ -160,17 +160,18 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{"day": day}).P
 
 // view is what a page shows.
 type view struct {
-	Title   string
-	Session *scsguard.Session // nil: nobody is logged in
-	Ended   scsguard.Reason   // why the visitor's session has ended, if it has
-	Notice  string            // of the request before
-	Problem *problem
-	Data    any
+	Title     string
+	Session   *scsguard.Session // nil: nobody is logged in
+	Remembers bool              // a browser, if its user asks for it
+	Ended     scsguard.Reason   // why the visitor's session has ended, if it has
+	Notice    string            // of the request before
+	Problem   *problem
+	Data      any
 }
 
 func (a *app) page(w http.ResponseWriter, r *http.Request, status int, title string, v view) error {
 	ctx := r.Context()
-	v.Title, v.Ended = title, a.guard.Ended(ctx)
+	v.Title, v.Ended, v.Remembers = title, a.guard.Ended(ctx), a.remembers
 	if s, ok := a.guard.Current(ctx); ok {
 		v.Session, v.Notice = &s, a.sessions.PopString(ctx, "notice")
 	}

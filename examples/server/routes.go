@@ -19,6 +19,7 @@ type app struct {
 	users     *users
 	bank      *bank
 	log       *slog.Logger
+	remembers bool // browsers, where they ask for it
 	endpoints []string
 	stopping  chan struct{} // closed when the server shuts down
 }
@@ -38,9 +39,11 @@ func newApp(sessions *scs.SessionManager, trail scsguard.Sink, o options, log *s
 		Limit:          o.limit,
 		Binding:        scsguard.Binding{Network: o.binding, UserAgent: o.binding},
 		Audit:          trail,
-		Remember:       scsguard.Remember{Store: scsguard.NewMemoryRememberStore(), Role: a.users.remembered},
 		OnReject:       a.reject,
 		OnAuditFailure: func(err error) { log.Error("the trail cannot be written", "err", err) },
+	}
+	if a.remembers = o.profile == scsguard.ProfileNone; a.remembers { // no profile allows it
+		cfg.Remember = scsguard.Remember{Store: scsguard.NewMemoryRememberStore(), Role: a.users.remembered}
 	}
 	if o.redis != "" {
 		if err := shareSessions(sessions, &cfg, o); err != nil {

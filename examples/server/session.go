@@ -11,7 +11,7 @@ import (
 
 // login answers POST /login: user, password, end, the session that the user wants
 // to end if he has too many, and remember=true for a browser that is to come back
-// without the password. It does not slow down those who guess
+// without the password, where no profile forbids that. It does not slow down those who guess
 // passwords; an application has to.
 func (a *app) login(w http.ResponseWriter, r *http.Request) error {
 	in, err := read(w, r, "user", "password", "end?", "remember?")
@@ -24,7 +24,7 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusUnauthorized, "wrong_credentials", "User or password is wrong.").on("Log in", user)
 	}
 	opts := []scsguard.LoginOption{scsguard.Role(roleUser), scsguard.Methods("pwd"), scsguard.AAL(1), scsguard.EndSession(in["end"])}
-	if in["remember"] == "true" {
+	if a.remembers && in["remember"] == "true" {
 		opts = append(opts, scsguard.RememberMe())
 	}
 	s, err := a.guard.Login(ctx, user, opts...)
