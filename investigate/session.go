@@ -54,6 +54,7 @@ type Session struct {
 	beginID string
 	idle    time.Duration // the idle timeout of the login
 	moved   uint64        // the number of the event that last set the deadlines
+	movedBy string        // and its ID
 	// A new token may count as activity, and its event does not name the deadlines.
 	renewed   uint64 // the number of the last event of that kind
 	renewedAt time.Time
@@ -122,7 +123,7 @@ func (s *Session) deadlines(e *Event) {
 	}
 	switch {
 	case !e.IdleExpires.IsZero() && e.SessionSeq >= s.moved:
-		s.IdleExpires, s.AbsoluteEnd, s.moved = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq
+		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq, e.ID
 	case e.Kind == scsguard.EventRenew && e.SessionSeq >= s.renewed:
 		s.renewed, s.renewedAt = e.SessionSeq, e.Time
 	}
@@ -136,7 +137,7 @@ func (s *Session) retract(e *Event) {
 		if s.BeginRef == (Ref{}) {
 			s.BeginRef = e.Ref
 		}
-	case e.Kind == scsguard.EventExtend && e.SessionSeq == s.moved && !e.IdleOld.IsZero():
+	case e.retracts == s.movedBy && !e.IdleOld.IsZero():
 		s.IdleExpires, s.AbsoluteEnd = e.IdleOld, e.AbsoluteOld
 		s.Extends = max(0, s.Extends-1)
 	}
@@ -154,7 +155,7 @@ func (s *Session) end(e *Event) {
 	}
 	s.Over = e.Time
 	if !e.IdleExpires.IsZero() {
-		s.IdleExpires, s.AbsoluteEnd, s.moved = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq
+		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq, e.ID
 	}
 	for _, limit := range []time.Time{e.IdleExpires, e.AbsoluteEnd} {
 		if !limit.IsZero() && limit.Before(s.Over) {
