@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/investigate"
@@ -107,7 +106,7 @@ func detailsOf(e *investigate.Event) map[string]string {
 		case name == "event" || len(v) == 0 || v[0] == '{' || v[0] == '[':
 			continue
 		case json.Unmarshal(v, &s) != nil:
-			s = fmt.Sprintf("%s", v)
+			s = string(v)
 		}
 		list[name] = s
 	}
