@@ -220,17 +220,16 @@ func (l *login) admit(ctx context.Context) (Admitted, error) {
 }
 
 // queue lets the logins of one user in this process wait for each other, as long as
-// a call may take. The registry decides without it; but where that is far away,
-// hundreds of logins at once would all have to deal with all the others.
+// a call may take, for a registry that asks for it. Nothing depends on it.
 func (l *login) queue(ctx context.Context) (leave func()) {
-	if l.g.memory != nil {
+	if q, ok := l.g.registry.(Queuer); !ok || !q.QueueLogins() {
 		return func() {}
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.g.cfg.CallTimeout)
 	defer cancel()
 	leave, err := l.g.logins.lock(ctx, Key(l.user))
 	if err != nil {
-		return func() {} // nothing depends on it
+		return func() {}
 	}
 	return leave
 }

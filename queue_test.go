@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
 )
 
 // Hundreds of logins of one user at once, each of which deals with all others, are
@@ -13,6 +15,7 @@ import (
 func TestLoginsOfOneUserWaitForEachOtherAndNotForALoginThatHangs(t *testing.T) {
 	sm := newManager()
 	steps, withSteps := stepped(sm)
+	queues := func(cfg *scsguard.Config) { cfg.Registry = queuingRegistry{cfg.Registry} }
 	bubbleOn(t, sm, func(t *testing.T, a *app) {
 		slow := time.Duration(0)
 		var everyTime func()
@@ -35,5 +38,13 @@ func TestLoginsOfOneUserWaitForEachOtherAndNotForALoginThatHangs(t *testing.T) {
 		require.Equal(t, 100*time.Millisecond, crowd("bob", "carol", "dave"), "other users do not wait")
 		slow = 1900 * time.Millisecond
 		require.Equal(t, 3900*time.Millisecond, crowd("alice", "alice", "alice", "alice"), "whoever has waited for as long as a call may take goes on")
-	}, withSteps)
+	}, withSteps, queues)
 }
+
+type queuingRegistry struct{ scsguard.Registry }
+
+func (r queuingRegistry) Namespace(name string) scsguard.Registry {
+	return queuingRegistry{r.Registry.Namespace(name)}
+}
+
+func (r queuingRegistry) QueueLogins() bool { return true }

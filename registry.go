@@ -117,6 +117,14 @@ type Watcher interface {
 	Watch(ctx context.Context) (<-chan Record, error)
 }
 
+// A Queuer is a [Registry] for which hundreds of logins of one user at once are a
+// burden: on a network, each of them has to deal with all the others. If QueueLogins
+// says so, those of one user in one process wait for each other, as long as a call
+// may take. The registry decides as if they did not.
+type Queuer interface {
+	QueueLogins() bool
+}
+
 // Lease is how long a login or renewal in progress, and a record handed out by
 // [Registry.Due], belongs to the process that works on it. A process that dies
 // holds a user's place for no longer than this.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -412,11 +413,12 @@ func TestTooMuchWaitingIsRefusedAtOnce(t *testing.T) {
 func TestALogThatIsDownDoesNotSpin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &faultyDisk{}
-		started, looks := time.Now(), 0
+		started := time.Now()
+		var looks atomic.Int32
 		cfg := config(t.TempDir())
 		cfg.OpenFile, cfg.Heartbeat = disk.open, time.Second
 		cfg.clock = func() (time.Time, time.Duration) {
-			looks++ // by one goroutine, or before it begins
+			looks.Add(1)
 			return time.Now().Round(0), time.Since(started)
 		}
 		l, err := Open(cfg)
@@ -424,10 +426,10 @@ func TestALogThatIsDownDoesNotSpin(t *testing.T) {
 		disk.set(errIO, errIO, false)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		looks = 0
+		looks.Store(0)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		require.Less(t, looks, 200)
+		require.Less(t, looks.Load(), int32(200))
 		disk.set(nil, nil, false)
 		require.NoError(t, l.Close())
 	})

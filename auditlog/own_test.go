@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,19 +89,19 @@ func TestAnIdleLogRecordsThatItIsAlive(t *testing.T) {
 
 // PCI DSS 10.6.3: changes of the clock are on the record; order is by seq.
 func TestPCI_10_6_3_AClockThatIsSetBackIsOnTheRecordAndTheOrderStays(t *testing.T) {
-	var offset time.Duration
+	var offset atomic.Int64
 	started := time.Now()
 	cfg := config(t.TempDir())
 	cfg.clock = func() (time.Time, time.Duration) {
 		mono := time.Since(started)
-		return started.Round(0).Add(mono + offset), mono
+		return started.Round(0).Add(mono + time.Duration(offset.Load())), mono
 	}
 	l := open(t, cfg)
 	keep(t, l, event(1))
-	offset = -time.Hour
+	offset.Store(-int64(time.Hour))
 	keep(t, l, event(2))
 	keep(t, l, event(3))
-	offset = 0
+	offset.Store(0)
 	keep(t, l, event(4))
 	require.NoError(t, l.Close())
 	rep := check(t, cfg.Dir)

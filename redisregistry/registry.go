@@ -22,6 +22,7 @@ type Registry struct {
 
 var (
 	_ scsguard.Inspector = (*Registry)(nil)
+	_ scsguard.Queuer    = (*Registry)(nil)
 	_ scsguard.Registry  = (*Registry)(nil)
 	_ scsguard.Watcher   = (*Registry)(nil)
 )
@@ -70,6 +71,10 @@ func (r *Registry) Namespace(name string) scsguard.Registry {
 	part.keyspace = newKeyspace(r.prefix, name)
 	return &part
 }
+
+// QueueLogins says that the logins of one user in one process shall wait for each
+// other.
+func (r *Registry) QueueLogins() bool { return true }
 
 func (r *Registry) usable() error {
 	if r.wrong != "" {
