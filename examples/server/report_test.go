@@ -1,12 +1,14 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -59,6 +61,8 @@ func TestAReportIsReadInARealBrowser(t *testing.T) {
 	require.Equal(t, "true", page.is(`document.activeElement.matches("tr") && document.activeElement.textContent.includes("logged in")`))
 	require.Equal(t, "true", page.is(`[...document.querySelectorAll("a, button, [tabindex], th, svg[role]")].every(e => e.textContent.trim() || e.getAttribute("aria-label"))`), "everything has a name")
 
+	require.Empty(t, page.violations(), "what axe has to say")
+
 	paper, err := chromedp.Run(page.ctx, chromedp.PrintToPDF())
 	require.NoError(t, err)
 	require.NotEmpty(t, paper)
@@ -71,6 +75,26 @@ func TestAReportIsReadInARealBrowser(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	require.Empty(t, complaints)
+}
+
+// axe is the accessibility engine of Deque, as it is published (MPL-2.0).
+//
+//go:embed testdata/axe.min.js
+var axe string
+
+// violations asks axe about the page, and returns a line for each rule that is broken.
+func (b *tab) violations() string {
+	b.t.Helper()
+	_, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](axe+"\n;'loaded'"))
+	require.NoError(b.t, err)
+	_ = b.is(`axe.run().then(r => window.found = (r.passes.length ? "" : "axe has looked at nothing") + r.violations.map(v => v.id + ": " + v.help + ": " + v.nodes.map(n => n.target).join(" | ")).join("\n"), e => window.found = String(e)), 0`)
+	for range 300 {
+		if b.is("typeof window.found") == "string" {
+			return b.is("window.found")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return "axe did not come to an end"
 }
 
 // is evaluates an expression in the page.
