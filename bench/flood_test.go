@@ -45,8 +45,8 @@ func BenchmarkFlood(b *testing.B) {
 		for i := range meanwhile {
 			who := (turn + i) % len(meanwhile)
 			stop := beside(meanwhile[who].work)
-			requests[who] = append(requests[who], p99(round(), visitors.get))
-			others[who] = append(others[who], p99(round(), func() { n++; login(fmt.Sprintf("honest %d", n%1000)) }))
+			requests[who] = append(requests[who], p99(round()/4, visitors.get))
+			others[who] = append(others[who], p99(round()/4, func() { n++; login(fmt.Sprintf("honest %d", n%1000)) }))
 			stop()
 		}
 	}
