@@ -240,19 +240,19 @@ func (g *Guard) mismatch(ctx context.Context, r *request, rec Record, d differen
 	if d.mode >= StepUp {
 		rec.AuthTime = time.Time{}
 	}
-	tell := first || known && d.mode == End // known: recorded under a laxer mode
-	if tell {
-		g.tellMismatch(ctx, r, rec, d)
-	}
-	if d.mode < End { // the end needs no note
+	if d.mode < End {
+		if first {
+			g.tellMismatch(ctx, r, rec, d)
+		}
 		return rec, err
 	}
+	// Whoever ends it tells why, also where a laxer mode has recorded it before.
 	dead, won, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndWrongDevice, Detail: strings.Join(d.changed, ",")})
+	if won || err != nil && first {
+		g.tellMismatch(ctx, r, rec, d)
+	}
 	if err != nil {
 		return rec, err
-	}
-	if won && !tell { // it moved just now
-		g.tellMismatch(ctx, r, rec, d)
 	}
 	return dead, nil
 }

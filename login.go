@@ -219,21 +219,6 @@ func (l *login) admit(ctx context.Context) (Admitted, error) {
 	return adm, ErrRevoked
 }
 
-// queue lets the logins of one user in this process wait for each other, as long as
-// a call may take, for a registry that asks for it. Nothing depends on it.
-func (l *login) queue(ctx context.Context) (leave func()) {
-	if q, ok := l.g.registry.(Queuer); !ok || !q.QueueLogins() {
-		return func() {}
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.g.cfg.CallTimeout)
-	defer cancel()
-	leave, err := l.g.logins.lock(ctx, Key(l.user))
-	if err != nil {
-		return func() {}
-	}
-	return leave
-}
-
 func (l *login) admission() Admission {
 	a := Admission{
 		Record: l.rec, Limit: l.limit, AuthenticatedAt: l.proved, End: l.o.endSession, Browser: l.r.came,

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -237,47 +236,5 @@ func (g *Guard) carryOver(ctx context.Context, r *request, from, now Record, see
 	m := &threeWay{g: g, loadedData: loadedData{key: now.Key, base: seen, stored: d.stored}, mine: b, mark: g.mark(now.Session), limit: now.Absolute}
 	if stored, err := g.swapIn(ctx, m, now.Key, now.Absolute); err == nil {
 		r.keep(loadedData{key: now.Key, base: d.base, stored: stored})
-	}
-}
-
-// keyLocks lets one at a time write a session, so that those who wait merge once
-// and do not try in vain again and again.
-type keyLocks struct {
-	mu    sync.Mutex
-	locks map[Key]*keyLock
-}
-
-type keyLock struct {
-	turn  chan struct{}
-	users int
-}
-
-// lock waits until key is free, or ctx is done.
-func (k *keyLocks) lock(ctx context.Context, key Key) (unlock func(), err error) {
-	k.mu.Lock()
-	l := k.locks[key]
-	if l == nil {
-		if k.locks == nil {
-			k.locks = make(map[Key]*keyLock)
-		}
-		l = &keyLock{turn: make(chan struct{}, 1)}
-		k.locks[key] = l
-	}
-	l.users++
-	k.mu.Unlock()
-	select {
-	case l.turn <- struct{}{}:
-		return func() { <-l.turn; k.leave(key, l) }, nil
-	case <-ctx.Done():
-		k.leave(key, l)
-		return nil, ctx.Err()
-	}
-}
-
-func (k *keyLocks) leave(key Key, l *keyLock) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if l.users--; l.users == 0 {
-		delete(k.locks, key)
 	}
 }
