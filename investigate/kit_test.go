@@ -25,6 +25,7 @@ type hand struct {
 }
 
 func newHand(t *testing.T) *hand {
+	base = beginning()
 	dir := memoryDir(t)
 	return &hand{t: t, dir: filepath.Join(dir, "trail"), anchor: filepath.Join(dir, "anchor")}
 }
@@ -75,8 +76,10 @@ func (h *hand) trail(change ...func(*auditlog.VerifyOptions, *Options)) *Trail {
 }
 
 // base is when a trail of a test is written: the seals are of now, so the events
-// are, too.
-var base = time.Now().UTC().Truncate(time.Second).Add(-20 * time.Hour)
+// are, too. Each test begins anew: all together take minutes on a slow machine.
+var base = beginning()
+
+func beginning() time.Time { return time.Now().UTC().Truncate(time.Second).Add(-20 * time.Hour) }
 
 // at is a moment so many minutes after the beginning.
 func at(minutes float64) time.Time {
