@@ -39,7 +39,7 @@ func rankOf(events []Event) rank {
 			if e.Reason != extendActivity {
 				return rankRemoval // the application or the policy shortened it
 			}
-		case EventLoginFailed, EventLoginDenied, EventTokenReuse, EventConcurrentWarning:
+		case EventLoginFailed, EventLoginDenied, EventTokenReuse, EventConcurrentWarning, EventDuplicateCookie:
 			most = max(most, rankBestEffort)
 		default:
 			return rankRemoval

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -364,6 +365,15 @@ func TestWhenTheQueueFillsActivityIsLostFirstAndAnEndingNever(t *testing.T) {
 		require.Equal(t, "alice", b.whoami())
 		time.Sleep(time.Second)
 		fail(5000, 7600)
+		for i := range 50 {
+			planted := a.browser()
+			planted.addr = fmt.Sprintf("198.51.100.%d:1", i)
+			r := planted.request("GET", "/put?k=a&v=b")
+			for _, letter := range []string{"A", "B"} {
+				r.AddCookie(&http.Cookie{Name: "__Host-session", Value: strings.Repeat(letter, 43)})
+			}
+			planted.do(r)
+		}
 		require.Equal(t, 7500, a.guard.Counters().Waiting)
 		for range 2500 { // of a user without sessions
 			_, err := a.guard.EndAll(context.Background(), "mallory")
@@ -385,13 +395,13 @@ func TestWhenTheQueueFillsActivityIsLostFirstAndAnEndingNever(t *testing.T) {
 		require.Greater(t, details["to"], details["from"])
 		delete(details, "from")
 		delete(details, "to")
-		require.Equal(t, map[string]any{"lost.extend": "1", "lost.login_failed": "100", "cause": errDown.Error()}, details)
+		require.Equal(t, map[string]any{"lost.extend": "1", "lost.login_failed": "100", "lost.duplicate_cookie": "50", "cause": errDown.Error()}, details)
 		require.Equal(t, "audit.gap", a.sink.events(t)[1+1000].str("event"), "right behind the first portion that could be written")
 		require.Len(t, a.sink.events(t, scsguard.EventLoginFailed), 7500)
 		require.Len(t, a.sink.events(t, scsguard.EventRevoke), 2500)
 		require.Contains(t, a.sink.endings(t), session+"/end")
 		c := a.guard.Counters()
-		require.Equal(t, map[scsguard.EventKind]uint64{"extend": 1, "login_failed": 100}, c.Lost, "a metric does not forget what was told")
+		require.Equal(t, map[scsguard.EventKind]uint64{"extend": 1, "login_failed": 100, "duplicate_cookie": 50}, c.Lost, "a metric does not forget what was told")
 		require.Zero(t, c.Waiting)
 		require.Zero(t, c.OldestWaiting)
 		require.EqualValues(t, len(a.sink.lines), c.Written)
