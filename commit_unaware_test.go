@@ -156,7 +156,8 @@ func TestMergingASessionFromBeforeTheGuardEnrolsItFirst(t *testing.T) {
 		list, err := a.guard.SessionsOf(context.Background(), "alice")
 		require.NoError(t, err)
 		require.Len(t, list, 1)
-		require.True(t, list[0].AuthTime.Equal(login))
+		require.True(t, list[0].Created.Equal(login))
+		require.Zero(t, list[0].AuthTime)
 
 		bob := before(t, a, plain, "bob").token()
 		require.Equal(t, 500, b.get("/merge?token="+bob).Code, "another user's is refused")

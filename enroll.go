@@ -169,20 +169,20 @@ func (g *Guard) enroll(ctx context.Context, l *login, key Key, deadline time.Tim
 // backdate makes the record one of a login in the past. scs gives a session its
 // Lifetime at login, so its deadline tells when that was, unless the application
 // has set another; one that would lie in the future says nothing. What is not known
-// counts against the session: it was never authenticated recently, and its user may
-// have been away for as long as it exists.
+// counts against the session: its user may have been away for as long as it exists,
+// and a token that was renewed lately proves nothing, so it was never authenticated
+// recently.
 func (l *login) backdate(key Key, deadline time.Time) {
 	rec, now := &l.rec, l.rec.Created
-	rec.Key, rec.AuthTime, rec.LongestGap = key, time.Time{}, l.limits.Absolute
+	rec.Key, rec.AuthTime, rec.LongestGap, l.proved = key, time.Time{}, l.limits.Absolute, time.Time{}
 	if since := deadline.Add(-l.g.sm.Lifetime); !since.After(now) {
-		rec.Created, rec.AuthTime, rec.LongestGap = since, since, now.Sub(since)
+		rec.Created, l.proved, rec.LongestGap = since, since, now.Sub(since)
 		rec.AbsoluteSince, rec.TokenSince = since, since
 		rec.Absolute = since.Add(l.limits.Absolute)
 	}
 	if deadline.Before(rec.Absolute) {
 		rec.Absolute = deadline
 	}
-	l.proved = rec.AuthTime
 }
 
 // refused deals with a session that must not be enrolled: all sessions of the user
@@ -212,7 +212,7 @@ func (l *login) turnAway(ctx context.Context, reason EndReason) (Record, error) 
 	g.deleteData(ctx, l.rec.Key)
 	e := g.event(l.r, EventEnroll, l.rec)
 	e.Session, e.SessionSeq = "", 0 // it was never given out
-	e.Outcome, e.Reason, e.AuthTime = OutcomeFailure, string(reason), l.rec.AuthTime
+	e.Outcome, e.Reason, e.Created = OutcomeFailure, string(reason), l.rec.Created
 	g.trail.post("", nil, e)
 	l.r.postpone(e)
 	return Record{State: StateEnded, User: l.user, Ending: ending}, nil

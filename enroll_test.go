@@ -56,8 +56,8 @@ func TestASessionFromBeforeTheGuardGoesOn(t *testing.T) {
 		require.Equal(t, "enroll", e.str("event"))
 		require.Equal(t, "alice", e.str("user"))
 		require.Equal(t, "192.0.2.1", e.str("ip"))
-		require.Equal(t, login.UTC().Format("2006-01-02T15:04:05.000000Z"), e.str("auth_time"))
-		require.Equal(t, e.str("auth_time"), e.str("created"))
+		require.Equal(t, login.UTC().Format("2006-01-02T15:04:05.000000Z"), e.str("created"))
+		require.Empty(t, e.str("auth_time"))
 		require.Equal(t, a.guard.TokenHash(token), e.str("token_hash"))
 
 		list, err := a.guard.SessionsOf(context.Background(), "alice")
@@ -139,6 +139,19 @@ func TestASessionFromBeforeAnEndAllIsNotEnrolledAfterIt(t *testing.T) {
 		require.Equal(t, "failure", failed.str("outcome"))
 		require.Equal(t, "revoked", failed.str("reason"))
 		require.Len(t, storeKeys(t, a.sm), 2)
+	})
+}
+
+// A deadline tells when the token was renewed last, not when anybody proved who he is.
+func TestASessionFromBeforeTheGuardIsNeverRecentlyAuthenticatedUntilItsUserProvesWhoHeIs(t *testing.T) {
+	arriving(t, func(t *testing.T, a *app, plain http.Handler) {
+		a.mux.Handle("/transfer", a.guard.RequireRecentLogin(5*time.Minute)(http.NotFoundHandler()))
+		b := before(t, a, plain, "alice")
+		b.on(plain).get("/plain/renew")
+		require.Equal(t, http.StatusForbidden, b.on(a.serve).get("/transfer").Code)
+		require.Equal(t, "alice", b.whoami())
+		require.Equal(t, 200, b.get("/reauth").Code)
+		require.Equal(t, http.StatusNotFound, b.get("/transfer").Code)
 	})
 }
 
