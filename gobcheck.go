@@ -68,21 +68,21 @@ func (g *gobChecker) fail() {
 	g.bad, g.stream, g.message = true, nil, nil
 }
 
-// gobUint reads a number off the front of b. A byte below 128 is the number; any
+// gobUintOf reads a number off the front of b. A byte below 128 is the number; any
 // other is the number's length in bytes, negated.
-func gobUintOf(b []byte) (v uint64, rest []byte, ok bool) {
+func gobUintOf[T string | []byte](b T) (v uint64, rest T, ok bool) {
 	if len(b) == 0 {
-		return 0, nil, false
+		return 0, b, false
 	}
 	if b[0] < 0x80 {
 		return uint64(b[0]), b[1:], true
 	}
 	n := -int(int8(b[0]))
 	if n > 8 || n >= len(b) {
-		return 0, nil, false
+		return 0, b, false
 	}
-	for _, c := range b[1 : n+1] {
-		v = v<<8 | uint64(c)
+	for i := 1; i <= n; i++ {
+		v = v<<8 | uint64(b[i])
 	}
 	return v, b[n+1:], true
 }

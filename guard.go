@@ -70,7 +70,8 @@ const (
 
 // New puts a guard around a session manager. It replaces sm.Store by a
 // decorator and sets sm.IdleTimeout to 0, since it enforces the idle limit
-// itself; the manager's other settings stay the application's and are read per
+// itself; if sm.Codec is scs.GobCodec, it becomes one that reads and writes the same
+// and reads quicker (docs/codec.md). The manager's other settings stay the application's and are read per
 // request. Everything that is wrong is reported at once, in a [*ConfigError],
 // and changes nothing.
 //
@@ -109,7 +110,7 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 	g.retries = newRetries()
 	g.bindings = newBindings()
 	g.outer = newStore(g)
-	sm.Store, sm.IdleTimeout = g.outer, 0
+	sm.Store, sm.Codec, sm.IdleTimeout = g.outer, quicker(sm.Codec), 0
 	if g.memory != nil {
 		g.memory.guards.Add(1)
 	}

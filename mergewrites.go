@@ -65,7 +65,7 @@ func (g *Guard) writeOwn(ctx context.Context, r *request, key Key, mark string, 
 
 func encodesInAnyOrder(codec scs.Codec) bool {
 	switch c := codec.(type) {
-	case scs.GobCodec, *scs.GobCodec:
+	case scs.GobCodec, *scs.GobCodec, gobCodec:
 		return true
 	case Codec:
 		return c.ReadOnly
