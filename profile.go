@@ -80,7 +80,7 @@ var profiles = [...]profile{
 		timeouts: Timeouts{Idle: time.Hour, Absolute: 24 * time.Hour},
 		requirements: rules(
 			idleAtMost("NIST SP 800-63B-4 2.2.3", time.Hour),
-			notRemembered("NIST SP 800-63B-4 2.2.3"),
+			notRemembered("NIST SP 800-63B-4 5.1"),
 			absoluteAtMost("NIST SP 800-63B-4 2.2.3", 24*time.Hour),
 			notPersistent("NIST SP 800-63B-4 5.1", true),
 			trailKept("NIST SP 800-53 AU-2"),
@@ -93,7 +93,7 @@ var profiles = [...]profile{
 			idleAtMost("NIST SP 800-63B (revision 3) 4.2.3", 30*time.Minute),
 			notRemembered("NIST SP 800-63B (revision 3) 4.2.3"),
 			absoluteAtMost("NIST SP 800-63B (revision 3) 4.2.3", 12*time.Hour),
-			notPersistent("NIST SP 800-63B (revision 3) 7.1", false),
+			notPersistent("NIST SP 800-63B (revision 3) 7.2", false),
 			trailKept("NIST SP 800-53 AU-2"),
 		),
 	},
@@ -103,7 +103,7 @@ var profiles = [...]profile{
 		binding:  Binding{UserAgent: End},
 		requirements: rules(
 			idleAtMost("NIST SP 800-63B-4 2.3.3", 15*time.Minute),
-			notRemembered("NIST SP 800-63B-4 2.3.3"),
+			notRemembered("NIST SP 800-63B-4 5.1"),
 			absoluteAtMost("NIST SP 800-63B-4 2.3.3", 12*time.Hour),
 			notPersistent("NIST SP 800-63B-4 5.1", true),
 			trailKept("NIST SP 800-53 AU-2"),
