@@ -98,7 +98,7 @@ func cut(line []byte) (name, value string, ok bool) {
 // round is how long one round of a closed loop takes.
 func round() time.Duration {
 	if large() {
-		return 80 * time.Millisecond
+		return 40 * time.Millisecond
 	}
 	return 20 * time.Millisecond
 }
