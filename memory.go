@@ -1,10 +1,8 @@
 package scsguard
 
 import (
-	"cmp"
 	"context"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +24,9 @@ type MemoryRegistry struct {
 	// everyone is the moment of the last EndAll of all users.
 	everyone atomic.Pointer[time.Time]
 
-	mu        sync.Mutex                     // taken after a user shard's
-	externals map[string]map[*entry]struct{} // sessions by external ID
-	closed    map[string]time.Time           // when an external ID was ended
+	mu        sync.Mutex           // taken after a user shard's
+	externals map[string][]*entry  // sessions by external ID
+	closed    map[string]time.Time // when an external ID was ended
 
 	watchers watchers
 }
@@ -44,45 +42,16 @@ const memoryShards = 64
 // userShard holds users and everything that belongs to them. Its lock guards
 // the entries of its users, too.
 type userShard struct {
-	mu    sync.RWMutex
-	users map[string]*memoryUser
-	queue dueQueue
+	mu     sync.RWMutex
+	users  map[string]*memoryUser
+	queue  dueQueue[*entry]
+	absent dueQueue[*memoryUser] // who has no session, by when to forget him
 }
 
 // keyShard finds an entry by its key. Its lock is taken after a user shard's.
 type keyShard struct {
 	mu      sync.RWMutex
 	entries map[Key]*entry
-}
-
-// memoryUser counts a user's sessions. Whoever is alive has a place.
-type memoryUser struct {
-	id        string
-	seq       uint64
-	places    map[string]*place // by session ID
-	notBefore time.Time
-	last      LastLogin
-	node      dueNode // when to forget him
-}
-
-// place is held by a session that is reserved, live or detached.
-type place struct {
-	seq    uint64 // order of admission, which no clock can disturb
-	limit  Limit  // under which it was admitted
-	entry  *entry
-	from   Key     // the token that the login came with
-	claim  *claim  // until its login is settled
-	victim *Ending // marked by an admission that is not settled yet
-	by     string  // the session that marked it
-}
-
-// entry is one key's record.
-type entry struct {
-	rec       Record
-	shard     *userShard
-	keep      time.Duration // of the tombstone, at least
-	retention time.Duration
-	node      dueNode
 }
 
 // NewMemoryRegistry returns an empty registry.
@@ -101,7 +70,7 @@ func (root *memoryRoot) space(name string) *MemoryRegistry {
 	}
 	m := &MemoryRegistry{
 		root: root, seed: maphash.MakeSeed(),
-		externals: make(map[string]map[*entry]struct{}), closed: make(map[string]time.Time),
+		externals: make(map[string][]*entry), closed: make(map[string]time.Time),
 	}
 	for i := range memoryShards {
 		m.users[i].users = make(map[string]*memoryUser)
@@ -111,9 +80,13 @@ func (root *memoryRoot) space(name string) *MemoryRegistry {
 	return m
 }
 
-func (m *MemoryRegistry) userShard(user string) *userShard {
-	return &m.users[maphash.String(m.seed, user)%memoryShards]
+func (m *MemoryRegistry) userShard(user string) *userShard { return &m.users[m.shardIndex(user)] }
+
+func (m *MemoryRegistry) shardIndex(user string) uint8 {
+	return uint8(maphash.String(m.seed, user) % memoryShards)
 }
+
+func (m *MemoryRegistry) shard(e *entry) *userShard { return &m.users[e.shard] }
 
 func (m *MemoryRegistry) keyShard(key Key) *keyShard {
 	return &m.keys[maphash.String(m.seed, string(key))%memoryShards]
@@ -128,80 +101,63 @@ func (m *MemoryRegistry) entry(key Key) *entry {
 
 // create stores e under its key unless there is something already.
 func (m *MemoryRegistry) create(e *entry) bool {
-	s := m.keyShard(e.rec.Key)
+	s := m.keyShard(e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.entries[e.rec.Key]; ok {
+	if _, ok := s.entries[e.key]; ok {
 		return false
 	}
-	s.entries[e.rec.Key] = e
+	s.entries[e.key] = e
 	return true
 }
 
+// drop removes e. Its shard is locked.
 func (m *MemoryRegistry) drop(e *entry) {
-	s := m.keyShard(e.rec.Key)
+	e.state = StateUnknown
+	s := m.keyShard(e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.entries[e.rec.Key] == e {
-		delete(s.entries, e.rec.Key)
-	}
+	delete(s.entries, e.key)
 }
 
-// locked returns the entry under key with its shard locked, or nil. It looks
-// again once the lock is held: the entry may have been dropped meanwhile.
+// locked returns the entry under key with its shard locked, or nil. It looks again
+// if the entry was dropped meanwhile.
 func (m *MemoryRegistry) locked(key Key) *entry {
 	for {
 		e := m.entry(key)
 		if e == nil {
 			return nil
 		}
-		e.shard.mu.Lock()
-		if m.entry(key) == e {
+		s := m.shard(e)
+		s.mu.Lock()
+		if e.state != StateUnknown {
 			return e
 		}
-		e.shard.mu.Unlock()
+		s.mu.Unlock()
 	}
-}
-
-// user returns the user, made if necessary. The shard is locked.
-func (s *userShard) user(id string) *memoryUser {
-	u := s.users[id]
-	if u == nil {
-		u = &memoryUser{id: id, places: make(map[string]*place)}
-		u.node.user = u
-		s.users[id] = u
-		s.queue.schedule(&u.node, time.Now().Add(UserMemory))
-	}
-	return u
-}
-
-// remember puts off forgetting the user.
-func (s *userShard) remember(u *memoryUser, now time.Time) {
-	s.queue.schedule(&u.node, now.Add(UserMemory))
-}
-
-// sorted returns the user's places, oldest admission first.
-func (u *memoryUser) sorted() []*place {
-	places := make([]*place, 0, len(u.places))
-	for _, p := range u.places {
-		places = append(places, p)
-	}
-	slices.SortFunc(places, func(a, b *place) int { return cmp.Compare(a.seq, b.seq) })
-	return places
 }
 
 // Get returns the record under key.
-func (m *MemoryRegistry) Get(_ context.Context, key Key) (Record, error) {
+func (m *MemoryRegistry) Get(_ context.Context, key Key) (rec Record, err error) {
+	m.get(key, &rec)
+	return rec, nil
+}
+
+// get is Get for who has room for the record already.
+func (m *MemoryRegistry) get(key Key, rec *Record) {
 	e := m.entry(key)
 	if e == nil {
-		return Record{}, nil
+		*rec = Record{}
+		return
 	}
-	e.shard.mu.RLock()
-	defer e.shard.mu.RUnlock()
-	if e.rec.State == StateReserved || e.rec.State == StateUnknown {
-		return Record{}, nil
+	s := m.shard(e)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e.state == StateReserved || e.state == StateUnknown {
+		*rec = Record{}
+		return
 	}
-	return e.rec, nil
+	e.read(rec)
 }
 
 // List returns the user's live sessions, oldest login first.
@@ -215,9 +171,10 @@ func (m *MemoryRegistry) List(_ context.Context, user string) ([]Record, error) 
 	}
 	now := time.Now()
 	var list []Record
-	for _, p := range u.sorted() {
-		if _, over := p.entry.rec.Overdue(now); p.entry.rec.State == StateLive && !over {
-			list = append(list, p.entry.rec)
+	for _, e := range u.sessions {
+		rec := e.record()
+		if _, over := rec.Overdue(now); rec.State == StateLive && !over {
+			list = append(list, rec)
 		}
 	}
 	return list, nil
@@ -229,12 +186,16 @@ func (m *MemoryRegistry) Touch(_ context.Context, key Key, act Activity) (Touche
 	if e == nil {
 		return Touched{}, nil
 	}
-	defer e.shard.mu.Unlock()
-	rec := &e.rec
+	s, rec := m.shard(e), e.record()
+	defer s.mu.Unlock()
 	before, _ := rec.Due()
 	touched := rec.Touch(act)
-	if due, _ := rec.Due(); touched.Live && due.Before(before) && due.Before(e.node.at) && before.After(time.Now()) {
-		e.shard.queue.schedule(&e.node, due) // it was tightened
+	if !touched.Live {
+		return touched, nil
+	}
+	e.write(&rec)
+	if due, _ := rec.Due(); due.Before(before) && due.Before(s.queue.when(e)) && before.After(time.Now()) {
+		s.queue.schedule(e, due) // it was tightened
 	}
 	return touched, nil
 }
@@ -245,14 +206,16 @@ func (m *MemoryRegistry) Detach(_ context.Context, key Key, owner string, lease 
 	if e == nil {
 		return Record{}, false, nil
 	}
-	defer e.shard.mu.Unlock()
-	if !e.rec.HeldBy(owner) {
-		return e.rec, false, nil
+	s, rec := m.shard(e), e.record()
+	defer s.mu.Unlock()
+	if !rec.HeldBy(owner) {
+		return rec, false, nil
 	}
-	e.rec.State, e.rec.Owner = StateDetached, owner
-	e.rec.Lease = time.Now().Add(lease)
-	e.shard.queue.schedule(&e.node, e.rec.Lease)
-	return e.rec, true, nil
+	rec.State, rec.Owner = StateDetached, owner
+	rec.Lease = time.Now().Add(lease)
+	e.write(&rec)
+	s.queue.schedule(e, rec.Lease)
+	return rec, true, nil
 }
 
 // Move gives a session a new key.
@@ -261,33 +224,36 @@ func (m *MemoryRegistry) Move(_ context.Context, from Key, rot Rotation) (bool, 
 	if e == nil {
 		return false, Record{}, nil
 	}
-	defer e.shard.mu.Unlock()
-	over := !rot.Absolute.IsZero() && !time.Now().Before(e.rec.Absolute) // nothing brings back what is over
-	if over || !e.rec.HeldBy(rot.Owner) {
-		return false, m.present(e).rec, nil
+	s, old := m.shard(e), e.record()
+	defer s.mu.Unlock()
+	over := !rot.Absolute.IsZero() && !time.Now().Before(old.Absolute) // nothing brings back what is over
+	if over || !old.HeldBy(rot.Owner) {
+		return false, m.present(e).record(), nil
 	}
-	next := &entry{rec: e.rec, shard: e.shard, keep: e.keep, retention: e.retention}
-	next.node.entry = next
-	next.rec.Rotate(rot)
+	rec := old
+	rec.Rotate(rot)
+	next := &entry{shard: e.shard}
+	next.write(&rec)
+	next.setTerms(e.terms())
 	if !m.create(next) {
-		return false, e.rec, nil // a tombstone lies there: nothing may live under that key
+		return false, old, nil // a tombstone lies there: nothing may live under that key
 	}
-	e.rec.MoveTo(next.rec, rot)
-	e.shard.queue.schedule(&e.node, e.tombstoneUntil(time.Now()))
-	if p := e.shard.user(next.rec.User).places[next.rec.Session]; p != nil {
-		p.entry = next
+	if u := s.users[rec.User]; u != nil {
+		u.move(e, next)
 	}
+	old.MoveTo(rec, rot)
+	e.write(&old)
+	s.queue.schedule(e, e.tombstoneUntil(time.Now()))
 	m.moveExternal(e, next)
-	due, _ := next.rec.Due()
-	e.shard.queue.schedule(&next.node, due)
-	return true, next.rec, nil
+	s.queue.schedule(next, next.due())
+	return true, rec, nil
 }
 
 // present follows a moved entry to the session's present one. The shard is
 // locked.
 func (m *MemoryRegistry) present(e *entry) *entry {
-	for e.rec.State == StateMoved {
-		next := m.entry(e.rec.Successor)
+	for e.state == StateMoved {
+		next := m.entry(e.more.moved.successor)
 		if next == nil {
 			break
 		}

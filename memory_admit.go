@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -12,19 +13,19 @@ func (m *MemoryRegistry) Admit(_ context.Context, a Admission) (Admitted, error)
 	defer s.mu.Unlock()
 	now := time.Now()
 	u := s.user(a.Record.User)
-	out := Admitted{LastLogin: u.last}
+	out := Admitted{LastLogin: u.lastLogin()}
 	if m.refused(u, a) {
 		out.Denied = DeniedRevoked
 		return out, nil
 	}
 
-	for _, p := range u.sorted() {
-		if e, over := p.entry.rec.Overdue(now); over {
+	for _, e := range slices.Clone(u.sessions) {
+		if ending, over := e.overdue(now); over {
 			// Counting it no longer is only right once it is dead: a late Touch
 			// could prolong it.
-			e.Keep = a.By.Keep
-			if m.end(p.entry, e, now) {
-				out.Overdue = append(out.Overdue, p.entry.rec)
+			ending.Keep = a.By.Keep
+			if m.end(e, ending, now) {
+				out.Overdue = append(out.Overdue, e.record())
 			}
 		}
 	}
@@ -35,14 +36,14 @@ func (m *MemoryRegistry) Admit(_ context.Context, a Admission) (Admitted, error)
 	}
 	want := a.claim()
 	// Only now: a login that was abandoned has unmarked its victims.
-	var staying, leaving []*place
-	for _, p := range u.sorted() {
+	var staying, leaving []*entry
+	for _, e := range u.sessions {
 		switch {
-		case p.victim != nil: // it makes room for another login already
-		case want.names(p):
-			leaving = append(leaving, p)
+		case e.marked(): // it makes room for another login already
+		case want.names(e):
+			leaving = append(leaving, e)
 		default:
-			staying = append(staying, p)
+			staying = append(staying, e)
 		}
 	}
 	if over := len(staying) + 1 - a.Limit.Max; a.Limit.Max > 0 && over > 0 {
@@ -63,14 +64,18 @@ func (m *MemoryRegistry) Admit(_ context.Context, a Admission) (Admitted, error)
 // yet will find the reservation.
 func (m *MemoryRegistry) refused(u *memoryUser, a Admission) bool {
 	everyone := m.everyone.Load()
-	return a.AuthenticatedAt.Before(u.notBefore) || everyone != nil && a.AuthenticatedAt.Before(*everyone)
+	return a.AuthenticatedAt.Before(u.before().notBefore) || everyone != nil && a.AuthenticatedAt.Before(*everyone)
 }
 
 // reserve marks the victims and takes the place.
-func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out Admitted, staying, leaving []*place, now time.Time) Admitted {
-	e := &entry{rec: a.Record, shard: s, keep: a.By.Keep, retention: a.Retention}
-	e.node.entry = e
-	e.rec.State, e.rec.Lease = StateReserved, now.Add(Lease)
+func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out Admitted, staying, leaving []*entry, now time.Time) Admitted {
+	rec := a.Record
+	rec.User, rec.State, rec.Lease = u.id, StateReserved, now.Add(Lease)
+	own(&rec.Actor, &rec.External, &rec.Remember, (*string)(&a.Browser))
+	want := a.claim()
+	e := &entry{shard: m.shardIndex(u.id), from: a.Browser, pending: &underWay{claim: &want}}
+	e.write(&rec)
+	e.setTerms(conditions{limit: a.Limit, keep: a.By.Keep, retention: a.Retention})
 	if !m.create(e) {
 		out.Denied, out.Record = m.occupied(a.Record.Key, s, u.id)
 		return out
@@ -80,16 +85,13 @@ func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out A
 		out.Denied = DeniedRevoked
 		return out
 	}
-	want := a.claim()
-	for _, p := range leaving {
-		ending := want.endingFor(p)
-		p.victim, p.by = &ending, a.Record.Session
+	for _, victim := range leaving {
+		ending := want.endingFor(victim)
+		victim.mark(&ending, rec.Session)
 	}
-	u.seq++
-	u.places[a.Record.Session] = &place{seq: u.seq, limit: a.Limit, entry: e, from: a.Browser, claim: &want}
-	s.remember(u, now)
-	s.queue.schedule(&e.node, e.rec.Lease)
-	out.Record, out.Others = e.rec, records(staying)
+	s.add(u, e)
+	s.queue.schedule(e, rec.Lease)
+	out.Record, out.Others = rec, records(staying)
 	return out
 }
 
@@ -104,21 +106,21 @@ type claim struct {
 func (a Admission) claim() claim { return claim{a.Replaces, a.Browser, a.End, a.By} }
 
 // replacesAt reports whether the place belongs to the browser that logs in.
-func (c claim) replacesAt(p *place) bool {
-	return p.entry.rec.Session == c.replaces || c.browser != "" && p.from == c.browser
+func (c claim) replacesAt(e *entry) bool {
+	return e.session == c.replaces || c.browser != "" && e.from == c.browser
 }
 
 // names reports whether the place has to go whatever the limit is.
-func (c claim) names(p *place) bool { return c.replacesAt(p) || p.entry.rec.Session == c.end }
+func (c claim) names(e *entry) bool { return c.replacesAt(e) || e.session == c.end }
 
 // endingFor is how the session at a place ends for the login.
-func (c claim) endingFor(p *place) Ending {
+func (c claim) endingFor(e *entry) Ending {
 	ending := c.by
 	ending.Kind = EventLogout
 	switch {
-	case c.replacesAt(p):
+	case c.replacesAt(e):
 		ending.Reason = EndReplaced
-	case p.entry.rec.Session == c.end:
+	case e.session == c.end:
 		ending.Reason = EndUser
 	default:
 		ending.Reason = EndEvicted
@@ -128,16 +130,16 @@ func (c claim) endingFor(p *place) Ending {
 
 // occupied says why nothing can be created under key.
 func (m *MemoryRegistry) occupied(key Key, s *userShard, user string) (Denial, Record) {
-	if e := m.entry(key); e != nil && e.shard == s && e.rec.User == user && (e.rec.State == StateLive || e.rec.State == StateReserved) {
-		return DeniedExists, e.rec
+	if e := m.entry(key); e != nil && m.shard(e) == s && e.user == user && (e.state == StateLive || e.state == StateReserved) {
+		return DeniedExists, e.record()
 	}
 	return DeniedRevoked, Record{}
 }
 
-func records(places []*place) []Record {
-	list := make([]Record, len(places))
-	for i, p := range places {
-		list[i] = p.entry.rec
+func records(entries []*entry) []Record {
+	list := make([]Record, len(entries))
+	for i, e := range entries {
+		list[i] = e.record()
 	}
 	return list
 }
@@ -149,17 +151,17 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 	defer s.mu.Unlock()
 	u := s.user(a.Record.User)
 	own := m.entry(a.Record.Key)
-	if own != nil && own.rec.Session != a.Record.Session {
+	if own != nil && own.session != a.Record.Session {
 		own = nil // the key is another login's by now
 	}
 	if !commit {
-		m.giveBack(s, u, own, a.Record.Session)
+		m.giveBack(s, u, own)
 		return Settled{Record: a.Record}, nil
 	}
 	if own != nil {
 		own = m.present(own)
 	}
-	if own == nil || own.rec.State != StateReserved {
+	if own == nil || own.state != StateReserved {
 		return settledBefore(own, a), nil
 	}
 	now := time.Now()
@@ -167,111 +169,68 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 	// another login has marked and not ended yet. The cap would not hold
 	// otherwise. This session may be among them.
 	var out Settled
-	end := func(p *place, ending Ending) {
+	end := func(e *entry, ending Ending) {
 		ending.At = now
-		if m.end(p.entry, ending, now) {
-			out.Ended = append(out.Ended, p.entry.rec)
+		if m.end(e, ending, now) {
+			out.Ended = append(out.Ended, e.record())
 		}
 	}
-	for _, p := range u.sorted() {
-		if p.victim != nil {
-			end(p, *p.victim)
+	for _, e := range slices.Clone(u.sessions) {
+		if e.marked() {
+			end(e, *e.pending.victim)
 		}
 	}
-	if self := u.places[own.rec.Session]; self != nil && self.claim != nil {
-		for _, p := range u.sorted() { // another login had marked him first, and has failed
-			if p.seq < self.seq && self.claim.names(p) {
-				end(p, self.claim.endingFor(p))
+	if i, want := slices.Index(u.sessions, own), own.claims(); i >= 0 && want != nil {
+		for _, e := range slices.Clone(u.sessions[:i]) { // another login had marked him first, and has failed
+			if want.names(e) {
+				end(e, want.endingFor(e))
 			}
 		}
 	}
-	for _, p := range u.beyond(own) {
-		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.rec.Session, Keep: own.keep}
-		if p.entry == own {
+	for _, e := range u.beyond(own) {
+		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.session, Keep: own.terms().keep}
+		if e == own {
 			ending.Reason, ending.Detail = EndAborted, "limit"
 		}
-		end(p, ending)
+		end(e, ending)
 	}
-	if own.rec.State != StateReserved {
-		out.Record = own.rec
+	rec := own.record()
+	if rec.State != StateReserved {
+		out.Record = rec
 		return out, nil
 	}
-	own.rec.State, own.rec.Lease, own.rec.Seq = StateLive, time.Time{}, a.Record.Seq
-	u.places[own.rec.Session].claim = nil
-	due, _ := own.rec.Due()
-	s.queue.schedule(&own.node, due)
-	if own.rec.Created.After(u.last.Time) {
-		u.last = LastLogin{Time: own.rec.Created, IP: own.rec.IP, UserAgent: own.rec.UserAgent}
-	}
-	s.remember(u, now)
-	for _, p := range u.places {
-		if p.entry != own {
-			p.entry.rec.Warn(Warning{Time: own.rec.Created, Session: own.rec.Session, IP: own.rec.IP, UserAgent: own.rec.UserAgent})
+	rec.State, rec.Lease, rec.Seq = StateLive, time.Time{}, a.Record.Seq
+	own.write(&rec)
+	own.pending = nil // nobody has marked it
+	s.queue.schedule(own, own.due())
+	for _, e := range u.sessions {
+		if e != own {
+			other := e.record()
+			other.Warn(Warning{Time: rec.Created, Session: rec.Session, IP: rec.IP, UserAgent: rec.UserAgent})
+			e.write(&other)
 		}
 	}
-	out.Live, out.Record = true, own.rec
+	out.Live, out.Record = true, own.record()
 	return out, nil
 }
 
 // settledBefore is the answer for an admission that is over.
 func settledBefore(own *entry, a Admitted) Settled {
 	if own != nil {
-		return Settled{Live: own.rec.State == StateLive, Record: own.rec}
+		return Settled{Live: own.state == StateLive, Record: own.record()}
 	}
 	return Settled{Record: Record{Session: a.Record.Session, User: a.Record.User, State: StateEnded,
 		Ending: Ending{Kind: EventLogout, Reason: EndAborted, At: time.Now()}}}
 }
 
-// beyond returns whom the login has to end so that the cap holds, if there is no
-// room for it although it has a place: others that were to make room for a login
-// which has failed stayed, and this one was admitted counting on them.
-func (u *memoryUser) beyond(own *entry) []*place {
-	self := u.places[own.rec.Session]
-	if self == nil || self.limit.Max == 0 || self.limit.OnExceed == Warn {
-		return nil
-	}
-	var alive []*place
-	for _, p := range u.sorted() {
-		if s := p.entry.rec.State; s == StateLive || s == StateDetached {
-			alive = append(alive, p)
-		}
-	}
-	over := len(alive) + 1 - self.limit.Max
-	switch {
-	case over <= 0:
-		return nil
-	case self.limit.OnExceed == Deny:
-		return []*place{self}
-	}
-	return alive[:over]
-}
-
 // giveBack undoes a reservation that nobody has learned of.
-func (m *MemoryRegistry) giveBack(s *userShard, u *memoryUser, own *entry, session string) {
-	if own == nil || own.rec.State != StateReserved {
+func (m *MemoryRegistry) giveBack(s *userShard, u *memoryUser, own *entry) {
+	if own == nil || own.state != StateReserved {
 		return
 	}
-	u.handDown(session)
-	delete(u.places, session)
+	u.handDown(own)
+	s.remove(u, own, time.Now())
 	m.removeExternal(own)
-	own.rec.State = StateUnknown // for whoever has found it and waits for the lock
-	s.queue.remove(&own.node)
+	s.queue.remove(own)
 	m.drop(own)
-}
-
-// handDown says what becomes of the victims of a login that will not happen.
-// They may stay; but if the login is itself a victim, the one that marked it
-// counts on their places.
-func (u *memoryUser) handDown(session string) {
-	heir := u.places[session]
-	for _, p := range u.places {
-		switch {
-		case p.by != session:
-		case heir != nil && heir.victim != nil:
-			p.by = heir.by
-			p.victim.Reason, p.victim.Detail = EndEvicted, heir.by
-		default:
-			p.victim, p.by = nil, ""
-		}
-	}
 }

@@ -6,57 +6,75 @@ import (
 	"time"
 )
 
-// dueQueue orders the entries and users of a shard by the moment at which they
-// have to be looked at next. An entry whose deadline has moved since is put
-// back when its turn comes, so activity never touches the queue.
-type dueQueue []*dueNode
+// dueQueue orders what belongs to a shard by the moment at which it has to be
+// looked at next. An entry whose deadline has moved since is put back when its turn
+// comes, so activity never touches the queue.
+type dueQueue[T queued] []due[T]
 
-// dueNode is an entry's or a user's place in the queue.
-type dueNode struct {
-	at    time.Time
-	index int // 1 + position in the queue; 0: not in it
-	entry *entry
-	user  *memoryUser
+type due[T queued] struct {
+	at   time.Time
+	what T
 }
 
-func (q dueQueue) Len() int           { return len(q) }
-func (q dueQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q dueQueue) Swap(i, j int) {
+// queued knows its place in the queue: 1 + its position, 0 if it is not in it.
+type queued interface{ queuePlace() *int32 }
+
+func (e *entry) queuePlace() *int32      { return &e.place }
+func (u *memoryUser) queuePlace() *int32 { return &u.place }
+
+func (q dueQueue[T]) Len() int           { return len(q) }
+func (q dueQueue[T]) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
+func (q dueQueue[T]) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i+1, j+1
+	*q[i].what.queuePlace(), *q[j].what.queuePlace() = int32(i+1), int32(j+1)
 }
 
 // Push is for package container/heap.
-func (q *dueQueue) Push(x any) {
-	n := x.(*dueNode)
-	*q = append(*q, n)
-	n.index = len(*q)
+func (q *dueQueue[T]) Push(x any) {
+	*q = append(*q, x.(due[T]))
+	*(*q)[len(*q)-1].what.queuePlace() = int32(len(*q))
 }
 
 // Pop is for package container/heap.
-func (q *dueQueue) Pop() any {
-	old := *q
-	n := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	n.index = 0
-	return n
+func (q *dueQueue[T]) Pop() any {
+	last := &(*q)[len(*q)-1]
+	*last.what.queuePlace() = 0
+	*last = due[T]{}
+	*q = (*q)[:len(*q)-1]
+	return nil
 }
 
-// schedule sets the moment at which n is looked at.
-func (q *dueQueue) schedule(n *dueNode, at time.Time) {
-	n.at = at
-	if n.index == 0 {
-		heap.Push(q, n)
+// schedule sets the moment at which x is looked at.
+func (q *dueQueue[T]) schedule(x T, at time.Time) {
+	place := *x.queuePlace()
+	if place == 0 {
+		heap.Push(q, due[T]{at, x})
 		return
 	}
-	heap.Fix(q, n.index-1)
+	(*q)[place-1].at = at
+	heap.Fix(q, int(place-1))
 }
 
-func (q *dueQueue) remove(n *dueNode) {
-	if n.index > 0 {
-		heap.Remove(q, n.index-1)
+func (q *dueQueue[T]) remove(x T) {
+	if place := *x.queuePlace(); place > 0 {
+		heap.Remove(q, int(place-1))
 	}
+}
+
+// when returns the moment at which x is looked at.
+func (q dueQueue[T]) when(x T) (at time.Time) {
+	if place := *x.queuePlace(); place > 0 {
+		at = q[place-1].at
+	}
+	return at
+}
+
+// next returns what is to be looked at by now, if anything is.
+func (q dueQueue[T]) next(now time.Time) (x T, ok bool) {
+	if len(q) == 0 || q[0].at.After(now) {
+		return x, false
+	}
+	return q[0].what, true
 }
 
 // Due returns records that need attention and leases them to the caller.
@@ -67,11 +85,16 @@ func (m *MemoryRegistry) Due(_ context.Context, n int) ([]Record, error) {
 	for i := range m.users {
 		s := &m.users[i]
 		s.mu.Lock()
-		for len(list) < n && len(s.queue) > 0 && !s.queue[0].at.After(now) {
-			node := s.queue[0]
-			if node.user != nil {
-				m.forget(s, node, now)
-			} else if rec, ok := m.attend(s, node.entry, now); ok {
+		for u, due := s.absent.next(now); due; u, due = s.absent.next(now) {
+			s.absent.remove(u)
+			delete(s.users, u.id)
+		}
+		for len(list) < n {
+			e, due := s.queue.next(now)
+			if !due {
+				break
+			}
+			if rec, ok := m.attend(s, e, now); ok {
 				list = append(list, rec)
 			}
 		}
@@ -87,9 +110,9 @@ func (m *MemoryRegistry) unconfirmed(shard int) []Record {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []Record
-	for _, node := range s.queue {
-		if e := node.entry; e != nil && e.rec.State == StateEnded && !e.rec.Confirmed {
-			list = append(list, e.rec)
+	for _, d := range s.queue {
+		if d.what.state == StateEnded && !d.what.confirmed() {
+			list = append(list, d.what.record())
 		}
 	}
 	return list
@@ -98,39 +121,30 @@ func (m *MemoryRegistry) unconfirmed(shard int) []Record {
 // attend decides what an entry whose turn has come needs. The shard is locked,
 // and the entry's place in the queue changes in every case.
 func (m *MemoryRegistry) attend(s *userShard, e *entry, now time.Time) (Record, bool) {
-	rec := e.rec
+	rec := e.record()
 	switch rec.State {
 	case StateLive:
 		if due, _ := rec.Due(); due.After(now) && rec.sound(now) {
-			s.queue.schedule(&e.node, due)
+			s.queue.schedule(e, due)
 			return Record{}, false
 		}
 	case StateReserved, StateDetached:
 	case StateEnded:
-		if over := now.After(rec.Absolute.Add(e.retention)); rec.Confirmed || over {
-			if until := rec.Ending.At.Add(e.keep + TombstoneMargin); over && !rec.Confirmed && until.After(now) {
-				s.queue.schedule(&e.node, until) // nobody waits for the ending any more, but the key is not free yet
+		terms := e.terms()
+		if over := now.After(rec.Absolute.Add(terms.retention)); rec.Confirmed || over {
+			if until := rec.Ending.At.Add(terms.keep + TombstoneMargin); over && !rec.Confirmed && until.After(now) {
+				s.queue.schedule(e, until) // nobody waits for the ending any more, but the key is not free yet
 				return Record{}, false
 			}
-			s.queue.remove(&e.node)
+			s.queue.remove(e)
 			m.drop(e)
 			return Record{}, false
 		}
 	default: // moved long ago
-		s.queue.remove(&e.node)
+		s.queue.remove(e)
 		m.drop(e)
 		return Record{}, false
 	}
-	s.queue.schedule(&e.node, now.Add(Lease))
+	s.queue.schedule(e, now.Add(Lease))
 	return rec, true
-}
-
-// forget drops a user who has not been seen for long.
-func (m *MemoryRegistry) forget(s *userShard, node *dueNode, now time.Time) {
-	if len(node.user.places) > 0 {
-		s.queue.schedule(node, now.Add(UserMemory))
-		return
-	}
-	s.queue.remove(node)
-	delete(s.users, node.user.id)
 }

@@ -75,10 +75,10 @@ func TestAfterYearsNothingIsLeftInMemory(t *testing.T) {
 		}
 		counted := func() (users, entries, queued, places int) {
 			for i := range m.users {
-				users, queued = users+len(m.users[i].users), queued+len(m.users[i].queue)
+				users, queued = users+len(m.users[i].users), queued+len(m.users[i].queue)+len(m.users[i].absent)
 				entries += len(m.keys[i].entries)
 				for _, u := range m.users[i].users {
-					places += len(u.places)
+					places += len(u.sessions)
 				}
 			}
 			return users, entries, queued, places

@@ -2,33 +2,52 @@ package scsguard
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 )
 
 // end makes an entry dead and puts it into the outbox. It reports whether this
 // call did it. The entry's shard is locked.
 func (m *MemoryRegistry) end(e *entry, ending Ending, now time.Time) bool {
-	rec := &e.rec
+	rec := e.record()
 	if !rec.End(ending) {
 		return false
 	}
-	u := e.shard.user(rec.User)
-	u.handDown(rec.Session)
-	delete(u.places, rec.Session)
+	s := m.shard(e)
+	u := s.user(rec.User)
+	u.handDown(e)
+	s.remove(u, e, now)
 	m.removeExternal(e)
-	e.keep = max(e.keep, ending.Keep)
-	e.shard.queue.schedule(&e.node, now.Add(Lease))
-	m.watchers.tell(*rec)
+	e.write(&rec)
+	e.keepFor(ending.Keep)
+	s.queue.schedule(e, now.Add(Lease))
+	m.watchers.tell(rec)
 	return true
+}
+
+// keepFor makes the entry's tombstone stay that long at least.
+func (e *entry) keepFor(d time.Duration) {
+	if t := e.terms(); d > t.keep {
+		t.keep = d
+		e.setTerms(t)
+	}
 }
 
 // tombstoneUntil is when an entry that is dead and told of may be forgotten.
 func (e *entry) tombstoneUntil(now time.Time) time.Time {
-	until := e.rec.Absolute
-	if least := now.Add(e.keep); until.Before(least) {
+	until := e.record().Absolute
+	if least := now.Add(e.terms().keep); until.Before(least) {
 		until = least
 	}
 	return until.Add(TombstoneMargin)
+}
+
+// replaced notes that a login took over from a token that is worth nothing any more.
+func (e *entry) replaced(at time.Time) {
+	rec := e.record()
+	rec.ReplacedAt = at
+	e.write(&rec)
 }
 
 // End ends one session.
@@ -43,28 +62,28 @@ func (m *MemoryRegistry) End(_ context.Context, t Target, ending Ending) (Record
 		}
 		e = m.target(t) // something has come to lie there meanwhile
 	}
-	defer e.shard.mu.Unlock()
-	if t.Exact && e.rec.State != StateLive {
-		return e.rec, false, nil
+	defer m.shard(e).mu.Unlock()
+	if t.Exact && e.state != StateLive {
+		return e.record(), false, nil
 	}
-	if e.rec.State == StateMoved && ending.Reason == EndReplaced {
-		e.rec.ReplacedAt = ending.At
+	if e.state == StateMoved && ending.Reason == EndReplaced {
+		e.replaced(ending.At)
 	}
 	e = m.present(e)
 	now := time.Now()
 	if t.IfDue {
-		overdue, over := e.rec.Overdue(now)
+		overdue, over := e.overdue(now)
 		if !over {
-			return e.rec, false, nil
+			return e.record(), false, nil
 		}
 		overdue.Keep = ending.Keep
 		ending = overdue
 	}
 	won := m.end(e, ending, now)
-	if !won && e.rec.State == StateEnded && ending.Reason == EndReplaced {
-		e.rec.ReplacedAt = ending.At
+	if !won && e.state == StateEnded && ending.Reason == EndReplaced {
+		e.replaced(ending.At)
 	}
-	return e.rec, won, nil
+	return e.record(), won, nil
 }
 
 // target finds the entry of a target and locks its shard, or returns nil.
@@ -75,8 +94,8 @@ func (m *MemoryRegistry) target(t Target) *entry {
 	s := m.userShard(t.User)
 	s.mu.Lock()
 	if u := s.users[t.User]; u != nil {
-		if p := u.places[t.Session]; p != nil {
-			return p.entry
+		if e := u.session(t.Session); e != nil {
+			return e
 		}
 	}
 	s.mu.Unlock()
@@ -88,26 +107,27 @@ func (m *MemoryRegistry) target(t Target) *entry {
 // whether there was room for a tombstone.
 func (m *MemoryRegistry) bury(t Target, ending Ending) (Record, bool) {
 	now := time.Now()
-	e := &entry{
-		rec: Record{Session: t.Session, User: t.User, Key: t.Key, State: StateEnded, Ending: ending,
-			Confirmed: t.Session == "", Absolute: now},
-		shard: m.userShard(""), keep: ending.Keep, retention: max(ending.Keep, TombstoneMargin),
-	}
+	rec := Record{Session: t.Session, User: t.User, Key: t.Key, State: StateEnded, Ending: ending,
+		Confirmed: t.Session == "", Absolute: now}
 	if ending.Reason == EndReplaced {
-		e.rec.ReplacedAt = ending.At
+		rec.ReplacedAt = ending.At
 	}
-	e.node.entry = e
-	e.shard.mu.Lock()
-	defer e.shard.mu.Unlock()
+	own((*string)(&rec.Key), &rec.Session, &rec.User)
+	e := &entry{shard: m.shardIndex("")}
+	e.write(&rec)
+	e.setTerms(conditions{keep: ending.Keep, retention: max(ending.Keep, TombstoneMargin)})
+	s := m.shard(e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !m.create(e) {
 		return Record{}, false
 	}
 	look := e.tombstoneUntil(now)
-	if !e.rec.Confirmed {
+	if !rec.Confirmed {
 		look = now.Add(Lease)
 	}
-	e.shard.queue.schedule(&e.node, look)
-	return e.rec, true
+	s.queue.schedule(e, look)
+	return rec, true
 }
 
 // EndAll ends many sessions.
@@ -116,13 +136,13 @@ func (m *MemoryRegistry) EndAll(_ context.Context, r Revocation) (Revoked, error
 	sweep := func(s *userShard, entries []*entry) {
 		now := time.Now()
 		for _, e := range entries {
-			if e.rec.Session == r.Except {
+			if e.session == r.Except {
 				continue
 			}
-			if overdue, over := e.rec.Overdue(now); over { // it was over before, and says so
+			if overdue, over := e.overdue(now); over { // it was over before, and says so
 				overdue.Keep = r.Ending.Keep
 				if m.end(e, overdue, now) {
-					s.queue.schedule(&e.node, now)
+					s.queue.schedule(e, now)
 				}
 				continue
 			}
@@ -131,9 +151,9 @@ func (m *MemoryRegistry) EndAll(_ context.Context, r Revocation) (Revoked, error
 			}
 			out.Total++
 			if len(out.Ended) < MaxRevoked {
-				out.Ended = append(out.Ended, e.rec)
+				out.Ended = append(out.Ended, e.record())
 			} else {
-				s.queue.schedule(&e.node, now) // for the next Due
+				s.queue.schedule(e, now) // for the next Due
 			}
 		}
 	}
@@ -146,40 +166,34 @@ func (m *MemoryRegistry) EndAll(_ context.Context, r Revocation) (Revoked, error
 			s.mu.Lock()
 			var all []*entry
 			for _, u := range s.users {
-				all = append(all, u.entries()...)
+				all = append(all, u.sessions...)
 			}
 			sweep(s, all)
 			s.mu.Unlock()
 		}
 	case r.External != "":
 		for _, e := range m.closeExternal(r.External) {
-			e.shard.mu.Lock()
-			sweep(e.shard, []*entry{m.present(e)})
-			e.shard.mu.Unlock()
+			s := m.shard(e)
+			s.mu.Lock()
+			sweep(s, []*entry{m.present(e)})
+			s.mu.Unlock()
 		}
 	default:
 		s := m.userShard(r.User)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		u := s.user(r.User)
-		out.Before = u.notBefore
+		p := u.before()
+		out.Before = p.notBefore
 		if everyone := m.everyone.Load(); everyone != nil && everyone.After(out.Before) {
 			out.Before = *everyone
 		}
-		u.notBefore = time.Now()
-		s.remember(u, u.notBefore)
-		sweep(s, u.entries())
+		p.notBefore = time.Now()
+		u.setPast(p)
+		s.remember(u, p.notBefore)
+		sweep(s, slices.Clone(u.sessions))
 	}
 	return out, nil
-}
-
-// entries returns what the user holds, oldest first.
-func (u *memoryUser) entries() []*entry {
-	var list []*entry
-	for _, p := range u.sorted() {
-		list = append(list, p.entry)
-	}
-	return list
 }
 
 // Confirm says that the ending is in the trail.
@@ -188,10 +202,12 @@ func (m *MemoryRegistry) Confirm(_ context.Context, rec Record) error {
 	if e == nil {
 		return nil
 	}
-	defer e.shard.mu.Unlock()
-	if e.rec.State == StateEnded && !e.rec.Confirmed {
-		e.rec.Confirmed = true
-		e.shard.queue.schedule(&e.node, e.tombstoneUntil(time.Now()))
+	s, now := m.shard(e), e.record()
+	defer s.mu.Unlock()
+	if now.State == StateEnded && !now.Confirmed {
+		now.Confirmed = true
+		e.write(&now)
+		s.queue.schedule(e, e.tombstoneUntil(time.Now()))
 	}
 	return nil
 }
@@ -201,46 +217,44 @@ func (m *MemoryRegistry) Confirm(_ context.Context, rec Record) error {
 
 // addExternal enters e, unless the ID was ended after the user proved who he is.
 func (m *MemoryRegistry) addExternal(e *entry, authenticated time.Time) bool {
-	if e.rec.External == "" {
+	id := e.external()
+	if id == "" {
 		return true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if authenticated.Before(m.closed[e.rec.External]) {
+	if authenticated.Before(m.closed[id]) {
 		return false
 	}
-	set := m.externals[e.rec.External]
-	if set == nil {
-		set = make(map[*entry]struct{})
-		m.externals[e.rec.External] = set
-	}
-	set[e] = struct{}{}
+	m.externals[id] = append(m.externals[id], e)
 	return true
 }
 
 // moveExternal lets a session be found under its new key, and at no moment under
 // none.
 func (m *MemoryRegistry) moveExternal(from, to *entry) {
-	if from.rec.External == "" {
+	if from.external() == "" {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	set := m.externals[from.rec.External]
-	delete(set, from)
-	set[to] = struct{}{}
+	list := m.externals[from.external()]
+	list[slices.Index(list, from)] = to
 }
 
 func (m *MemoryRegistry) removeExternal(e *entry) {
-	if e.rec.External == "" {
+	id := e.external()
+	if id == "" {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	set := m.externals[e.rec.External]
-	delete(set, e)
-	if len(set) == 0 {
-		delete(m.externals, e.rec.External)
+	list := m.externals[id]
+	if i := slices.Index(list, e); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+	}
+	if m.externals[id] = list; len(list) == 0 {
+		delete(m.externals, id)
 	}
 }
 
@@ -250,12 +264,8 @@ func (m *MemoryRegistry) removeExternal(e *entry) {
 func (m *MemoryRegistry) closeExternal(id string) []*entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed[id] = time.Now()
-	list := make([]*entry, 0, len(m.externals[id]))
-	for e := range m.externals[id] {
-		list = append(list, e)
-	}
-	return list
+	m.closed[strings.Clone(id)] = time.Now()
+	return slices.Clone(m.externals[id])
 }
 
 // forgetExternals drops what is remembered of external IDs for long enough.

@@ -1,0 +1,148 @@
+package scsguard
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// leaves calls f for every field below v that holds a value of its own.
+func leaves(path string, v reflect.Value, f func(path string, v reflect.Value)) {
+	switch v.Interface().(type) {
+	case time.Time, netip.Addr:
+		f(path, v)
+		return
+	}
+	if v.Kind() != reflect.Struct {
+		f(path, v)
+		return
+	}
+	for i := range v.NumField() {
+		leaves(path+"."+v.Type().Field(i).Name, v.Field(i), f)
+	}
+}
+
+// fill sets a field to something of its type, made of n.
+func fill(v reflect.Value, n int64) {
+	switch v.Interface().(type) {
+	case time.Time:
+		at := time.Now().Add(time.Duration(n) * time.Microsecond)
+		v.Set(reflect.ValueOf([]time.Time{at, at.UTC(), at.Round(0), at.In(time.FixedZone("X", int(n%7)*3600)), {}, time.Unix(n, n).UTC()}[uint64(n)%6]))
+		return
+	case netip.Addr:
+		all := []netip.Addr{netip.AddrFrom4([4]byte{byte(n), 2, 3, 4}), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1%eth0"),
+			netip.MustParseAddr("::ffff:192.0.2.1"), {}}
+		v.Set(reflect.ValueOf(all[uint64(n)%uint64(len(all))]))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprint("text ", n))
+	case reflect.Int, reflect.Int64:
+		v.SetInt(n)
+	case reflect.Uint8, reflect.Uint64:
+		v.SetUint(uint64(n) % 250)
+	case reflect.Bool:
+		v.SetBool(n%2 == 1)
+	case reflect.Slice:
+		list := reflect.MakeSlice(v.Type(), int(uint64(n)%3), 3)
+		for i := range list.Len() {
+			leaves("", list.Index(i), func(_ string, v reflect.Value) { fill(v, n+1) })
+		}
+		v.Set(list)
+	default:
+		panic("a field of a new kind: " + v.Type().String())
+	}
+}
+
+// through returns what becomes of a record in an entry that held another one.
+func through(other, r Record) Record {
+	e := &entry{}
+	e.write(&other)
+	e.setTerms(conditions{keep: time.Hour})
+	e.write(&r)
+	got := Record{Session: "whatever was there before", Warnings: make([]Warning, 1)}
+	e.read(&got)
+	return got
+}
+
+func TestARecordComesOutOfMemoryAsItWentIn(t *testing.T) {
+	fields := 0
+	var full Record
+	leaves("Record", reflect.ValueOf(&full).Elem(), func(_ string, v reflect.Value) { fill(v, 7) })
+	leaves("Record", reflect.ValueOf(&full).Elem(), func(path string, v reflect.Value) {
+		fields++
+		require.False(t, v.IsZero(), path)
+		var alone Record
+		leaves("Record", reflect.ValueOf(&alone).Elem(), func(other string, v reflect.Value) {
+			if other == path {
+				fill(v, 7)
+			}
+		})
+		require.NotEqual(t, Record{}, alone, path)
+		require.Equal(t, alone, through(Record{}, alone), "%s alone", path)
+		require.Equal(t, alone, through(full, alone), "%s, where there was a full record", path)
+	})
+	require.Greater(t, fields, 40)
+	require.Equal(t, full, through(Record{}, full))
+	require.Equal(t, Record{}, through(full, Record{}))
+}
+
+func TestTheSameOfAnyRecord(t *testing.T) {
+	for seed := range uint64(2000) {
+		requireThrough(t, seed)
+	}
+}
+
+func FuzzEntry(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { requireThrough(t, seed) })
+}
+
+func requireThrough(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	any := func() (r Record) {
+		leaves("", reflect.ValueOf(&r).Elem(), func(_ string, v reflect.Value) {
+			if random.IntN(3) == 0 {
+				fill(v, random.Int64N(1e9))
+			}
+		})
+		return r
+	}
+	r := any()
+	got := through(any(), r)
+	require.Equal(t, r, got, seed) // compares times by ==, the reading of the monotonic clock included
+}
+
+// The monotonic reading is what a limit holds by when somebody sets the clock back.
+func TestTimesInMemoryKeepTheirMonotonicReading(t *testing.T) {
+	now := time.Now()
+	r := through(Record{}, Record{
+		Created: now, LastActivity: now, AuthTime: now.Add(-time.Second), TokenSince: now, AbsoluteSince: now, Absolute: now.Add(time.Hour),
+		Lease: now, GraceUntil: now, MovedAt: now,
+	})
+	for _, at := range []time.Time{r.Created, r.LastActivity, r.AuthTime, r.TokenSince, r.AbsoluteSince, r.Absolute, r.Lease, r.GraceUntil, r.MovedAt} {
+		require.Contains(t, at.String(), " m=")
+	}
+}
+
+// One byte more, and each session would take 32 more.
+func TestAnEntryIsFourCacheLinesLong(t *testing.T) {
+	require.LessOrEqual(t, reflect.TypeFor[entry]().Size(), uintptr(256))
+}
+
+func TestAnOrdinarySessionNeedsNothingButItsEntry(t *testing.T) {
+	now := time.Now()
+	e := &entry{}
+	e.write(&Record{
+		Session: "S", User: "alice", Role: "clerk", BaseRole: "clerk", Key: "K", State: StateLive, Created: now, AuthTime: now.Add(-time.Microsecond),
+		Methods: []string{"pwd"}, AAL: 1, LoginAAL: 1, LastActivity: now.Add(time.Minute), Idle: time.Minute, Absolute: now.Add(time.Hour),
+		AbsoluteSince: now, LongestGap: time.Minute, TokenSince: now, Fingerprint: "f", IP: netip.MustParseAddr("192.0.2.1"), UserAgent: "a", Seq: 2,
+	})
+	require.Nil(t, e.more)
+}
