@@ -175,7 +175,7 @@ func (l *login) findPrior(ctx context.Context) error {
 // prepare makes the record.
 func (l *login) prepare(ctx context.Context) error {
 	g, r := l.g, l.r
-	now := time.Now()
+	now := r.arrived.Add(time.Since(r.arrived)) // by the same reading of the system's clock, should it be set meanwhile
 	l.o.weaken()
 	l.kind = EventLogin
 	in, err := g.policy(ctx, Subject{User: l.user, Role: l.o.role, IP: r.ip, Methods: l.o.methods, AAL: l.o.aal, Remembered: l.o.remembered})

@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"time"
 )
@@ -34,7 +35,7 @@ func (m *MemoryRegistry) Admit(_ context.Context, a Admission) (Admitted, error)
 		out.Denied, out.Record = m.occupied(a.Record.Key, s, u.id)
 		return out, nil
 	}
-	want := a.claim()
+	want := m.claim(a)
 	// Only now: a login that was abandoned has unmarked its victims.
 	var staying, leaving []*entry
 	for _, e := range u.sessions {
@@ -71,9 +72,9 @@ func (m *MemoryRegistry) refused(u *memoryUser, a Admission) bool {
 func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out Admitted, staying, leaving []*entry, now time.Time) Admitted {
 	rec := a.Record
 	rec.User, rec.State, rec.Lease = u.id, StateReserved, now.Add(Lease)
-	own(&rec.Actor, &rec.External, &rec.Remember, (*string)(&a.Browser))
-	want := a.claim()
-	e := &entry{shard: m.shardIndex(u.id), from: a.Browser, pending: &underWay{claim: &want}}
+	own(&rec.Actor, &rec.External, &rec.Remember)
+	want := m.claim(a)
+	e := &entry{shard: m.shardIndex(u.id), from: want.browser, pending: &underWay{claim: &want}}
 	e.write(&rec)
 	e.setTerms(conditions{limit: a.Limit, keep: a.By.Keep, retention: a.Retention})
 	if !m.create(e) {
@@ -98,20 +99,26 @@ func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out A
 // claim is what a login asks for besides its own place.
 type claim struct {
 	replaces string
-	browser  Key
+	browser  uint64 // a hash of the token's key
 	end      string
 	by       Ending
 }
 
-func (a Admission) claim() claim { return claim{a.Replaces, a.Browser, a.End, a.By} }
+func (m *MemoryRegistry) claim(a Admission) claim {
+	c := claim{replaces: a.Replaces, end: a.End, by: a.By}
+	if a.Browser != "" {
+		c.browser = max(1, maphash.String(m.seed, string(a.Browser))) // 64 bits of a secret hash tell one user's tokens apart
+	}
+	return c
+}
 
 // replacesAt reports whether the place belongs to the browser that logs in.
 func (c claim) replacesAt(e *entry) bool {
-	return e.session == c.replaces || c.browser != "" && e.from == c.browser
+	return e.session() == c.replaces || c.browser != 0 && e.from == c.browser
 }
 
 // names reports whether the place has to go whatever the limit is.
-func (c claim) names(e *entry) bool { return c.replacesAt(e) || e.session == c.end }
+func (c claim) names(e *entry) bool { return c.replacesAt(e) || e.session() == c.end }
 
 // endingFor is how the session at a place ends for the login.
 func (c claim) endingFor(e *entry) Ending {
@@ -120,7 +127,7 @@ func (c claim) endingFor(e *entry) Ending {
 	switch {
 	case c.replacesAt(e):
 		ending.Reason = EndReplaced
-	case e.session == c.end:
+	case e.session() == c.end:
 		ending.Reason = EndUser
 	default:
 		ending.Reason = EndEvicted
@@ -151,7 +158,7 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 	defer s.mu.Unlock()
 	u := s.user(a.Record.User)
 	own := m.entry(a.Record.Key)
-	if own != nil && own.session != a.Record.Session {
+	if own != nil && own.session() != a.Record.Session {
 		own = nil // the key is another login's by now
 	}
 	if !commit {
@@ -188,7 +195,7 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 		}
 	}
 	for _, e := range u.beyond(own) {
-		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.session, Keep: own.terms().keep}
+		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.session(), Keep: own.terms().keep}
 		if e == own {
 			ending.Reason, ending.Detail = EndAborted, "limit"
 		}

@@ -136,7 +136,7 @@ func (m *MemoryRegistry) EndAll(_ context.Context, r Revocation) (Revoked, error
 	sweep := func(s *userShard, entries []*entry) {
 		now := time.Now()
 		for _, e := range entries {
-			if e.session == r.Except {
+			if e.session() == r.Except {
 				continue
 			}
 			if overdue, over := e.overdue(now); over { // it was over before, and says so

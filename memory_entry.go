@@ -3,40 +3,41 @@ package scsguard
 import (
 	"math"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 	"unique"
 )
 
 // entry is one key's record, and its user's place if it is alive. There may be a
-// million of them, so it holds what every session has, four cache lines long, and
-// leads to the rest. What many sessions have in common they share.
+// million of them, so it holds what every session has, and leads to the rest. What
+// many sessions have in common they share.
 //
 // A record comes out of it exactly as it went in, with the monotonic readings of its
 // times: they let limits hold whatever becomes of the system's clock.
 type entry struct {
-	key         Key // the string that is the key of the map, too
-	session     string
-	user        string // memoryUser's, if there is one
-	fingerprint string
-	ip          netip.Addr
-	methods     []string
-	common      unique.Handle[common]
-	created     time.Time
-	active      time.Time // LastActivity
-	// The other times are counted from created, which they began with; see since.
-	auth, absolute, absoluteSince, token time.Duration
-	gap                                  time.Duration
-	seq                                  uint64
+	key     Key    // the string that is the key of the map, too
+	user    string // memoryUser's, if there is one
+	text    string // session ID and fingerprint
+	common  unique.Handle[common]
+	created time.Time
+	active  time.Time // LastActivity
+	// Counted from created; see since. AbsoluteSince and TokenSince are the same as
+	// created, or apart.
+	auth, absolute time.Duration
+	gap            time.Duration
+	seq            uint64
+	methods        []string
+	ip             [16]byte
 
 	more    *more     // nil for an ordinary session
 	pending *underWay // nil unless a login is under way
+	from    uint64    // a hash of the token that the login came with, 0 if there was none
 
-	from  Key   // the token that the login came with
-	place int32 // 1 + position in the queue; 0: not in it
-	shard uint8
-	state State // StateUnknown: dropped, for whoever has found it and waits for the lock
+	place  int32 // 1 + position in the queue; 0: not in it
+	cut    uint8 // length of the session ID
+	family uint8 // of the address: 4, 6, or 0 if it is apart
+	shard  uint8
+	state  State // StateUnknown: dropped, for whoever has found it and waits for the lock
 }
 
 // common is what sessions have in common: browsers, roles and limits are few.
@@ -65,21 +66,20 @@ type underWay struct {
 
 // more is what few sessions have.
 type more struct {
-	times   *times
-	aside   *aside
-	moved   *moved
-	replace time.Time // ReplacedAt
-	ended   *endedAs
+	times *times
+	aside *aside
+	moved *moved
+	ended *endedAs
 }
 
-// times are those that cannot be counted from created: of a session that was
-// renewed, or authenticated anew.
+// times are those of a session that was renewed, or authenticated anew, or not by
+// one reading of the clock.
 type times struct{ auth, absolute, absoluteSince, token time.Time }
 
-// moved is what an old key has.
+// moved is what an old key has, and one that gave way to another in its browser.
 type moved struct {
-	successor Key
-	at, until time.Time
+	successor           Key
+	at, until, replaced time.Time
 }
 
 // aside is what belongs to actors, identity providers, other devices and the like.
@@ -89,16 +89,22 @@ type aside struct {
 	warnings []Warning
 	lease    time.Time
 	extra    []byte
+	ip       netip.Addr // of which 16 bytes are not all
 }
 
-type texts struct{ actor, external, mismatch, owner, remember string }
+type texts struct {
+	actor, external, mismatch, owner, remember string
+	session                                    string // if it is long
+}
 
-// endedAs is an Ending. Time outs are much alike.
+// endedAs is an Ending. Endings are much alike, and most come from where the session
+// was.
 type endedAs struct {
 	how       unique.Handle[how]
-	at, due   time.Time
+	at        time.Time
+	due       *time.Time
 	detail    string
-	ip        netip.Addr
+	ip        *netip.Addr // nil if it is the session's
 	confirmed bool
 }
 
@@ -107,6 +113,31 @@ type how struct {
 	reason                 EndReason
 	actor, ipSource, agent string
 	keep                   time.Duration
+}
+
+func newEndedAs(r *Record) *endedAs {
+	e := &r.Ending
+	d := &endedAs{how: unique.Make(how{e.Kind, e.Reason, e.Actor, e.IPSource, e.UserAgent, e.Keep}), at: e.At, detail: e.Detail, confirmed: r.Confirmed}
+	if due := e.Due; due != (time.Time{}) {
+		d.due = &due
+	}
+	if ip := e.IP; ip != r.IP {
+		d.ip = &ip
+	}
+	return d
+}
+
+func (d *endedAs) read(r *Record) {
+	h := d.how.Value()
+	r.Ending = Ending{Kind: h.kind, Reason: h.reason, At: d.at, Actor: h.actor, Detail: d.detail, IP: r.IP,
+		IPSource: h.ipSource, UserAgent: h.agent, Keep: h.keep}
+	if d.due != nil {
+		r.Ending.Due = *d.due
+	}
+	if d.ip != nil {
+		r.Ending.IP = *d.ip
+	}
+	r.Confirmed = d.confirmed
 }
 
 // never stands for the zero time among times that are counted from another.
@@ -140,11 +171,17 @@ func (e *entry) record() Record {
 func (e *entry) read(r *Record) {
 	c := e.common.Value()
 	*r = Record{
-		Session: e.session, User: e.user, Role: c.role, BaseRole: c.baseRole, Key: e.key, State: e.state,
+		Session: e.session(), User: e.user, Role: c.role, BaseRole: c.baseRole, Key: e.key, State: e.state,
 		Created: e.created, AuthTime: after(e.created, e.auth), Methods: e.methods, AAL: c.aal, LoginAAL: c.loginAAL,
-		LastActivity: e.active, Idle: c.idle, Absolute: after(e.created, e.absolute), AbsoluteSince: after(e.created, e.absoluteSince),
-		LongestGap: e.gap, TokenSince: after(e.created, e.token), Fingerprint: e.fingerprint, IP: e.ip, UserAgent: c.agent,
+		LastActivity: e.active, Idle: c.idle, Absolute: after(e.created, e.absolute), AbsoluteSince: e.created,
+		LongestGap: e.gap, TokenSince: e.created, Fingerprint: e.text[e.cut:], UserAgent: c.agent,
 		Remembered: c.remembered, Seq: e.seq,
+	}
+	switch e.family {
+	case 4:
+		r.IP = netip.AddrFrom4([4]byte(e.ip[12:]))
+	case 6:
+		r.IP = netip.AddrFrom16(e.ip)
 	}
 	if e.more != nil {
 		e.more.read(r)
@@ -152,60 +189,98 @@ func (e *entry) read(r *Record) {
 }
 
 func (m *more) read(r *Record) {
-	r.ReplacedAt = m.replace
 	if t := m.times; t != nil {
 		r.AuthTime, r.Absolute, r.AbsoluteSince, r.TokenSince = t.auth, t.absolute, t.absoluteSince, t.token
 	}
 	if a := m.aside; a != nil {
 		r.Actor, r.External, r.Mismatch, r.Owner, r.Remember = a.actor, a.external, a.mismatch, a.owner, a.remember
 		r.Extends, r.Warnings, r.Lease, r.Extra = a.extends, a.warnings, a.lease, a.extra
+		if a.ip.IsValid() {
+			r.IP = a.ip
+		}
 	}
 	if v := m.moved; v != nil {
-		r.Successor, r.MovedAt, r.GraceUntil = v.successor, v.at, v.until
+		r.Successor, r.MovedAt, r.GraceUntil, r.ReplacedAt = v.successor, v.at, v.until, v.replaced
 	}
 	if d := m.ended; d != nil {
-		h := d.how.Value()
-		r.Ending = Ending{Kind: h.kind, Reason: h.reason, At: d.at, Due: d.due, Actor: h.actor, Detail: d.detail,
-			IP: d.ip, IPSource: h.ipSource, UserAgent: h.agent, Keep: h.keep}
-		r.Confirmed = d.confirmed
+		d.read(r)
 	}
 }
 
 // write makes r the entry's record.
 func (e *entry) write(r *Record) {
-	e.key, e.session, e.user, e.state = r.Key, r.Session, r.User, r.State
-	e.fingerprint, e.ip, e.methods = r.Fingerprint, r.IP, r.Methods
+	e.key, e.user, e.state = r.Key, r.User, r.State
 	e.created, e.active, e.gap, e.seq = r.Created, r.LastActivity, r.LongestGap, r.Seq
+	e.methods = r.Methods
 	e.share(common{role: r.Role, baseRole: r.BaseRole, agent: r.UserAgent, aal: r.AAL, loginAAL: r.LoginAAL, idle: r.Idle,
 		remembered: r.Remembered, conditions: e.terms()})
-	m := more{times: e.count(r), replace: r.ReplacedAt}
-	t := texts{r.Actor, r.External, r.Mismatch, r.Owner, r.Remember}
-	if t != (texts{}) || r.Extends != 0 || r.Warnings != nil || r.Lease != (time.Time{}) || r.Extra != nil {
-		m.aside = &aside{texts: t, extends: r.Extends, warnings: r.Warnings, lease: r.Lease, extra: r.Extra}
+	var m more
+	var a aside
+	m.times = e.writeTimes(r)
+	a.texts = texts{actor: r.Actor, external: r.External, mismatch: r.Mismatch, owner: r.Owner, remember: r.Remember, session: e.writeText(r)}
+	a.extends, a.warnings, a.lease, a.extra, a.ip = r.Extends, r.Warnings, r.Lease, r.Extra, e.writeIP(r.IP)
+	if a.any() {
+		m.aside = &a
 	}
-	if v := (moved{r.Successor, r.MovedAt, r.GraceUntil}); v != (moved{}) {
+	if v := (moved{r.Successor, r.MovedAt, r.GraceUntil, r.ReplacedAt}); v != (moved{}) {
 		m.moved = &v
 	}
-	if d := &r.Ending; *d != (Ending{}) || r.Confirmed {
-		m.ended = &endedAs{how: unique.Make(how{d.Kind, d.Reason, d.Actor, d.IPSource, d.UserAgent, d.Keep}),
-			at: d.At, due: d.Due, detail: d.Detail, ip: d.IP, confirmed: r.Confirmed}
+	if r.Ending != (Ending{}) || r.Confirmed {
+		m.ended = newEndedAs(r)
 	}
 	if e.more = nil; m != (more{}) {
 		e.more = &m
 	}
 }
 
-// count counts the record's times from created, or returns them.
-func (e *entry) count(r *Record) *times {
-	var ok [4]bool
-	e.auth, ok[0] = since(r.Created, r.AuthTime)
-	e.absolute, ok[1] = since(r.Created, r.Absolute)
-	e.absoluteSince, ok[2] = since(r.Created, r.AbsoluteSince)
-	e.token, ok[3] = since(r.Created, r.TokenSince)
-	if slices.Contains(ok[:], false) {
-		return &times{r.AuthTime, r.Absolute, r.AbsoluteSince, r.TokenSince}
+func (a *aside) any() bool {
+	return a.texts != (texts{}) || a.extends != 0 || a.warnings != nil || a.lease != (time.Time{}) || a.extra != nil || a.ip.IsValid()
+}
+
+// writeTimes counts times from created, or returns them.
+func (e *entry) writeTimes(r *Record) *times {
+	var auth, absolute bool
+	e.auth, auth = since(r.Created, r.AuthTime)
+	e.absolute, absolute = since(r.Created, r.Absolute)
+	if auth && absolute && r.AbsoluteSince == r.Created && r.TokenSince == r.Created {
+		return nil
 	}
-	return nil
+	return &times{r.AuthTime, r.Absolute, r.AbsoluteSince, r.TokenSince}
+}
+
+// writeText joins session ID and fingerprint. It returns an ID that is too long for
+// that.
+func (e *entry) writeText(r *Record) (long string) {
+	session := r.Session
+	if len(session) > math.MaxUint8 {
+		session, long = "", session
+	}
+	if e.text[:e.cut] != session || e.text[e.cut:] != r.Fingerprint {
+		e.text, e.cut = session+r.Fingerprint, uint8(len(session))
+	}
+	return long
+}
+
+// writeIP returns an address that has a zone.
+func (e *entry) writeIP(ip netip.Addr) (apart netip.Addr) {
+	e.ip, e.family = ip.As16(), 6
+	switch {
+	case ip.Is4():
+		e.family = 4
+	case !ip.IsValid():
+		e.ip, e.family = [16]byte{}, 0
+	case ip.Zone() != "":
+		e.family, apart = 0, ip
+	}
+	return apart
+}
+
+// session returns the session's ID.
+func (e *entry) session() string {
+	if e.more != nil && e.more.aside != nil && e.more.aside.session != "" {
+		return e.more.aside.session
+	}
+	return e.text[:e.cut]
 }
 
 // share sets what the entry has in common with others.

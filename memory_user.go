@@ -54,7 +54,7 @@ func (s *userShard) remove(u *memoryUser, e *entry, now time.Time) {
 	if e.lived() && e.created.After(u.before().last.Time) {
 		u.setPast(past{e.login(), u.before().notBefore})
 	}
-	e.pending, e.from = nil, ""
+	e.pending, e.from = nil, 0
 	if u.sessions = slices.Delete(u.sessions, i, i+1); len(u.sessions) == 0 {
 		u.sessions = nil
 	}
@@ -66,14 +66,14 @@ func (u *memoryUser) move(from, to *entry) {
 	if i := slices.Index(u.sessions, from); i >= 0 {
 		u.sessions[i] = to
 		to.pending, to.from = from.pending, from.from
-		from.pending, from.from = nil, ""
+		from.pending, from.from = nil, 0
 	}
 }
 
 // session returns the session with that ID, or nil.
 func (u *memoryUser) session(id string) *entry {
 	for _, e := range u.sessions {
-		if e.session == id {
+		if e.session() == id {
 			return e
 		}
 	}
@@ -104,7 +104,7 @@ func (u *memoryUser) lastLogin() LastLogin {
 func (e *entry) lived() bool { return e.state == StateLive || e.state == StateDetached }
 
 func (e *entry) login() LastLogin {
-	return LastLogin{Time: e.created, IP: e.ip, UserAgent: e.common.Value().agent}
+	return LastLogin{Time: e.created, IP: e.record().IP, UserAgent: e.common.Value().agent}
 }
 
 // marked reports whether the session has to go for a login.
@@ -141,7 +141,7 @@ func (e *entry) tidy() {
 func (u *memoryUser) handDown(login *entry) {
 	for _, e := range u.sessions {
 		switch {
-		case e.pending == nil || e.pending.by != login.session:
+		case e.pending == nil || e.pending.by != login.session():
 		case login.marked():
 			heir, ending := login.pending.by, *e.pending.victim
 			ending.Reason, ending.Detail = EndEvicted, heir

@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,45 +124,77 @@ func liveHeap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// BenchmarkMemory reports how much memory a live session takes beyond what scs needs.
+// BenchmarkMemory reports how much memory a live session takes beyond what scs needs,
+// and how much one that was logged out. Everybody has a name and a network of his
+// own; browsers there are a few.
 func BenchmarkMemory(b *testing.B) {
 	n := crowds()[2]
-	perSession := func(fill func(*scs.SessionManager)) float64 {
+	var keep *scsguard.Guard
+	perSession := func(n int, fill func(*scs.SessionManager, int)) float64 {
 		before := liveHeap()
 		sm := newManager(world{})
-		fill(sm)
+		sm.Codec = scsguard.Codec{} // what the guard stores is not to be compared with gob
+		fill(sm, n)
+		for keep != nil && keep.Counters().Waiting > 0 { // what has ended is not in the trail yet
+			time.Sleep(time.Millisecond)
+		}
 		after := liveHeap()
 		runtime.KeepAlive(sm)
+		runtime.KeepAlive(keep)
+		keep = nil
 		return (after - before) / float64(n)
 	}
-	var theirs, ours float64
-	for b.Loop() {
-		theirs = perSession(func(sm *scs.SessionManager) {
-			sm.Codec = scsguard.Codec{} // what the guard stores is not to be compared with gob
+	guarded := func(then func(g *scsguard.Guard, i int, cookie string)) func(*scs.SessionManager, int) {
+		return func(sm *scs.SessionManager, n int) {
+			g, err := scsguard.New(sm, scsguard.Config{Audit: scsguard.NewWriterSink(io.Discard), SweepEvery: -1})
+			if err != nil {
+				b.Fatal(err)
+			}
 			for i := range n {
-				send(b, sm.LoadAndSave, "", func(ctx context.Context) error {
+				then(g, i, fromAfar(b, i, g.Protect, "", func(ctx context.Context) error {
+					put(ctx, sm, 5)
+					_, err := g.Login(ctx, fmt.Sprintf("user-%d@example.com", i))
+					return err
+				}))
+			}
+			keep = g
+		}
+	}
+	var theirs, ours, over float64
+	for b.Loop() {
+		theirs = perSession(n, func(sm *scs.SessionManager, n int) {
+			for i := range n {
+				fromAfar(b, i, sm.LoadAndSave, "", func(ctx context.Context) error {
 					put(ctx, sm, 5)
 					sm.Put(ctx, "__scsguard", fmt.Sprintf("%026d", i)) // nor that the guard marks it
 					return nil
 				})
 			}
 		})
-		ours = perSession(func(sm *scs.SessionManager) {
-			sm.Codec = scsguard.Codec{}
-			g, err := scsguard.New(sm, scsguard.Config{Audit: trail(), SweepEvery: -1})
-			if err != nil {
-				b.Fatal(err)
-			}
-			for i := range n {
-				logIn(b, sm, g, fmt.Sprintf("user-%d@example.com", i), 5)
-			}
-			runtime.KeepAlive(g)
-		})
+		ours = perSession(n, guarded(func(*scsguard.Guard, int, string) {}))
+		over = perSession(min(n, 100_000), guarded(func(g *scsguard.Guard, i int, cookie string) {
+			fromAfar(b, i, g.Protect, cookie, g.Logout)
+		}))
 	}
 	b.ReportMetric(ours-theirs, "B/session")
+	b.ReportMetric(over, "B/ended")
 	memory.add(grouped(n), "scs", fmt.Sprintf("%.0f", theirs), "")
 	memory.add(grouped(n), "guard", fmt.Sprintf("%.0f", ours), fmt.Sprintf("%.0f", ours-theirs))
+	memory.add(grouped(min(n, 100_000)), "guard, logged out: what is remembered of session and user", fmt.Sprintf("%.0f", over), "")
 	goal("memory of a session beyond scs, bytes", 600, exactly(ours-theirs))
+}
+
+// fromAfar is send of a browser in a network of its own.
+func fromAfar(b *testing.B, i int, protect func(http.Handler) http.Handler, cookie string, do func(context.Context) error) string {
+	moved := func(next http.Handler) http.Handler {
+		next = protect(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.RemoteAddr = fmt.Sprintf("%d.%d.%d.7:1024", 1+i>>16, i>>8&255, i&255)
+			r.Header.Set("User-Agent", strings.Replace(agent, "Chrome/127", fmt.Sprintf("Chrome/%d", 120+i%10), 1))
+			next.ServeHTTP(w, r)
+		})
+	}
+	return send(b, moved, cookie, do)
 }
 
 // BenchmarkStrangers compares cookies that are worth nothing with one that is valid.
