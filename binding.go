@@ -135,14 +135,13 @@ func (b *bindings) take(session string, wait time.Duration) (done func()) {
 }
 
 // bind compares the client of an HTTP request with the device that its session is
-// bound to, and does what the modes say. The session that it returns may have
-// ended by it.
-func (g *Guard) bind(ctx context.Context, r *request, rec Record, b Binding) (Record, error) {
+// bound to, and does what the modes say. The session may end by it.
+func (g *Guard) bind(ctx context.Context, r *request, rec *Record, b Binding) error {
 	now := g.fingerprint(r)
 	old, bound := parseFingerprint(rec.Fingerprint)
 	switch {
 	case r.ipSource == "", bound && now.agent == old.agent && now.network == old.network:
-		return rec, nil
+		return nil
 	case !bound && rec.UserAgent == "" && !rec.IP.IsValid():
 		return g.bindTo(ctx, rec, now)
 	case !bound: // a record of a version that kept only the exact one
@@ -152,21 +151,23 @@ func (g *Guard) bind(ctx context.Context, r *request, rec Record, b Binding) (Re
 	switch {
 	case d.mode == 0 && d.rebind:
 		return g.bindTo(ctx, rec, now)
-	case d.mode == 0, d.settled(rec):
-		return rec, nil
+	case d.mode == 0, d.settled(*rec):
+		return nil
 	}
 	defer g.bindings.take(rec.Session, g.cfg.CallTimeout)()
-	return g.mismatch(ctx, r, rec, d)
+	after, err := g.mismatch(ctx, r, *rec, d)
+	*rec = after
+	return err
 }
 
 // bindTo binds a session that nobody knows the device of, or whose digests are
 // under an older key.
-func (g *Guard) bindTo(ctx context.Context, rec Record, now fingerprint) (Record, error) {
+func (g *Guard) bindTo(ctx context.Context, rec *Record, now fingerprint) error {
 	touched, err := g.touch(ctx, rec.Key, Activity{Fingerprint: now.String()})
 	if err == nil && touched.Live {
 		rec.Fingerprint = now.String()
 	}
-	return rec, err
+	return err
 }
 
 // difference is what distinguishes a client from the device of a session.

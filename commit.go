@@ -140,7 +140,8 @@ func (g *Guard) isOwn(ctx context.Context, r *request, key Key) (bool, error) {
 
 // known reports whether there is, or was, a session under key.
 func (g *Guard) known(ctx context.Context, key Key) (bool, error) {
-	rec, _, found, err := g.fetch(ctx, key)
+	var rec Record
+	_, found, err := g.fetch(ctx, key, &rec)
 	return found || rec.State != StateUnknown, err
 }
 

@@ -108,7 +108,8 @@ const (
 
 // worth looks a token up without doing anything about it.
 func (g *Guard) worth(ctx context.Context, r *request, key Key) (worth, Record, error) {
-	rec, _, found, err := g.fetch(ctx, key)
+	var rec Record
+	_, found, err := g.fetch(ctx, key, &rec)
 	if err != nil {
 		return worthNothing, rec, err
 	}

@@ -187,7 +187,7 @@ func (g *Guard) commitDetached(ctx context.Context, r *request, key Key, b []byt
 	if old := r.dataKey(); old != "" && old != d.rec.Key && old != next.Key {
 		g.retire(ctx, r, old) // of the session that the login was merged into
 	}
-	r.set(next, next.Key)
+	r.set(&next, next.Key)
 	r.mu.Lock()
 	r.rotated, r.deadline = true, expiry
 	r.stale = false // nobody else has this token, whatever became of the one it came with

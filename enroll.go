@@ -44,11 +44,11 @@ func (g *Guard) enrollLoaded(base, ctx context.Context, r *request, user string)
 		return base, err
 	}
 	if rec.State != StateLive {
-		r.set(Record{}, "")
+		r.set(&Record{}, "")
 		r.close(rec, false)
 		return g.sm.Load(base, "")
 	}
-	r.set(rec, rec.Key)
+	r.set(&rec, rec.Key)
 	return ctx, g.keepMark(ctx, r, rec)
 }
 

@@ -21,7 +21,7 @@ func (r *Record) replacedSince(t time.Time) bool {
 }
 
 func (g *Guard) get(ctx context.Context, key Key) (Record, error) {
-	if g.memory != nil { // cannot fail, and this is on the path of every request
+	if g.memory != nil { // cannot fail
 		return g.memory.Get(ctx, key)
 	}
 	return call(g, ctx, ComponentRegistry, "get", func(ctx context.Context) (Record, error) {
@@ -30,16 +30,20 @@ func (g *Guard) get(ctx context.Context, key Key) (Record, error) {
 }
 
 // fetch reads a record and its data, at the same time where the registry is
-// not in this process.
-func (g *Guard) fetch(ctx context.Context, key Key) (rec Record, b []byte, found bool, err error) {
-	if g.memory != nil {
-		rec, err = g.get(ctx, key)
-		if err != nil || (rec.State != StateLive && rec.State != StateUnknown) {
-			return rec, nil, false, err
+// not in this process. A record is long, and this is on the path of every request:
+// the caller says where it is to be.
+func (g *Guard) fetch(ctx context.Context, key Key, rec *Record) (b []byte, found bool, err error) {
+	if g.memory != nil { // cannot fail
+		if g.memory.get(key, rec); rec.State != StateLive && rec.State != StateUnknown {
+			return nil, false, nil
 		}
-		b, found, err = g.find(ctx, key)
-		return rec, b, found, err
+		return g.find(ctx, key)
 	}
+	*rec, b, found, err = g.fetchAfar(ctx, key)
+	return b, found, err
+}
+
+func (g *Guard) fetchAfar(ctx context.Context, key Key) (rec Record, b []byte, found bool, err error) {
 	if g.finder != nil {
 		if rec, b, found, ok, err := g.findRecord(ctx, key); ok || err != nil {
 			return rec, b, found, err
@@ -192,7 +196,7 @@ func (g *Guard) judge(ctx context.Context, r *request, rec *Record, key Key) err
 // judgePolicy applies the policy of today to a session of yesterday. The
 // stricter limits go into the record first, and the record decides, so that
 // activity another request has recorded meanwhile counts.
-func (g *Guard) judgePolicy(ctx context.Context, r *request, rec Record) (Record, inForce, error) {
+func (g *Guard) judgePolicy(ctx context.Context, r *request, rec *Record) (inForce, error) {
 	var ip netip.Addr
 	if r != nil {
 		ip = r.ip
@@ -200,29 +204,28 @@ func (g *Guard) judgePolicy(ctx context.Context, r *request, rec Record) (Record
 	t, err := g.policy(ctx, Subject{User: rec.User, Role: rec.Role, IP: ip, Methods: rec.Methods, AAL: rec.AAL, Remembered: rec.Remembered})
 	if err != nil {
 		g.health.note(ComponentPolicy, err)
-		return rec, inForce{Timeouts: g.cfg.Timeouts, binding: g.cfg.Binding}, nil // the record's own limits hold; Login refuses such a policy
+		return inForce{Timeouts: g.cfg.Timeouts, binding: g.cfg.Binding}, nil // the record's own limits hold; Login refuses such a policy
 	}
 	g.health.note(ComponentPolicy, nil)
 	absolute := rec.AbsoluteSince.Add(t.Absolute)
 	if t.Idle >= rec.Idle && !absolute.Before(rec.Absolute.Add(-deadlineSlack)) {
-		return rec, t, nil
+		return t, nil
 	}
 	touched, err := g.touch(ctx, rec.Key, Activity{Idle: t.Idle, Absolute: absolute, Event: true})
 	if err != nil {
-		return rec, t, err
+		return t, err
 	}
 	if !touched.Live {
-		rec, err = g.judged(ctx, r, rec.Key)
-		return rec, t, err
+		*rec, err = g.judged(ctx, r, rec.Key)
+		return t, err
 	}
-	old := rec
+	old := *rec
 	rec.Tighten(t.Idle, absolute)
 	rec.Seq = touched.Seq
-	e := g.extended(r, rec, old, "policy")
+	e := g.extended(r, *rec, old, "policy")
 	g.trail.post("", nil, e)
 	g.tellLater(ctx, r, e)
-	err = g.judge(ctx, r, &rec, rec.Key)
-	return rec, t, err
+	return t, g.judge(ctx, r, rec, rec.Key)
 }
 
 func (g *Guard) touch(ctx context.Context, key Key, act Activity) (Touched, error) {

@@ -418,7 +418,7 @@ func (l *login) takeOver(ctx context.Context, settled Settled) {
 	g, r, rec := l.g, l.r, settled.Record
 	old := r.dataKey()
 	r.takeDetached()
-	r.set(rec, rec.Key)
+	r.set(&rec, rec.Key)
 	r.mu.Lock()
 	r.stale, r.undelivered, r.touched, r.untouched = false, r.http != nil, true, false
 	r.limits, r.deadline = l.limits, rec.Absolute

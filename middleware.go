@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -37,12 +38,12 @@ func (g *Guard) LoadAndSave(next http.Handler) http.Handler { return g.Protect(n
 var errInside = errors.New("scsguard: Protect is mounted inside LoadAndSave of the session manager; mount Protect in its place")
 
 func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handler) {
-	vary(w.Header())
+	r := g.newRequest(req)
+	r.varies(w.Header())
 	if err := g.checkManager(); err != nil {
 		g.sm.ErrorFunc(w, req, err)
 		return
 	}
-	r := g.newRequest(req)
 	_, r.passive = req.Context().Value(passiveKey{g}).(passive)
 	ctx := g.withRequest(req.Context(), r)
 	token, err := g.token(ctx, r, req)
@@ -72,14 +73,16 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 	rw.finish()
 }
 
-// vary says that the response depends on the cookie, once.
-func vary(h http.Header) {
-	for _, v := range h.Values("Vary") {
-		if v == "Cookie" {
-			return
-		}
+// varies says that the response depends on the cookie, once.
+func (r *request) varies(h http.Header) {
+	values := h["Vary"]
+	if slices.Contains(values, "Cookie") {
+		return
 	}
-	h.Add("Vary", "Cookie")
+	if len(values) == 0 {
+		values = r.vary[:0] // no other request may see what the application does to it
+	}
+	h["Vary"] = append(values, "Cookie")
 }
 
 // load loads the session with that token, or an empty one if it must not be
@@ -113,20 +116,23 @@ func (g *Guard) loadOnce(base context.Context, r *request, token string) (contex
 		return ctx, nil
 	}
 	if rec, ok := r.session(); ok {
-		judged, in, err := g.judgePolicy(ctx, r, rec)
-		if err == nil && judged.State == StateLive {
-			judged, err = g.bind(ctx, r, judged, in.binding)
+		in, err := g.judgePolicy(ctx, r, &rec)
+		if err == nil && rec.State == StateLive {
+			err = g.bind(ctx, r, &rec, in.binding)
 		}
 		if err != nil {
 			return base, err
 		}
-		if judged.State == StateLive {
+		if rec.State == StateLive {
 			r.mu.Lock()
-			r.rec, r.limits = judged, in.Timeouts
+			r.rec, r.limits = rec, in.Timeouts
 			r.mu.Unlock()
-			return g.reconcile(base, ctx, r, judged)
+			if g.cfg.UserID == nil {
+				return ctx, nil
+			}
+			return g.reconcile(base, ctx, r, rec)
 		}
-		r.close(judged, false)
+		r.close(rec, false)
 		return g.sm.Load(base, "")
 	}
 	return g.loadAnonymous(base, ctx, r)
@@ -163,7 +169,7 @@ func (g *Guard) loadAnonymous(base, ctx context.Context, r *request) (context.Co
 		if err != nil {
 			return base, err
 		}
-		if r.set(Record{}, ""); rec.State == StateEnded {
+		if r.set(&Record{}, ""); rec.State == StateEnded {
 			r.close(rec, false)
 		}
 		return g.sm.Load(base, "")
@@ -184,7 +190,7 @@ func (g *Guard) loadAnonymous(base, ctx context.Context, r *request) (context.Co
 	case !over:
 		return g.enrollLoaded(base, ctx, r, user)
 	}
-	r.set(Record{}, "")
+	r.set(&Record{}, "")
 	if err := g.remove(ctx, key); err != nil {
 		return base, err
 	}
@@ -229,7 +235,7 @@ func (g *Guard) discardUnreadable(base context.Context, r *request) (context.Con
 		}
 		r.close(dead, false)
 	} else {
-		r.set(Record{}, "")
+		r.set(&Record{}, "")
 		if err := g.remove(base, key); err != nil {
 			return base, err
 		}

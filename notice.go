@@ -98,6 +98,9 @@ func (r *request) holdsDataOf(user, mark string) bool {
 
 // notice does what is missing before the session is saved.
 func (g *Guard) notice(ctx context.Context, r *request, w http.ResponseWriter) error {
+	if g.cfg.UserID == nil {
+		return nil
+	}
 	what, user, rec, err := g.noticed(ctx, r)
 	switch {
 	case err != nil:
@@ -226,9 +229,6 @@ func (g *Guard) refusePlanted(ctx context.Context, key Key, b []byte) error {
 // reconcile compares a session that was loaded with its record: an instance
 // without the guard may have logged its user out, or another one in.
 func (g *Guard) reconcile(base, ctx context.Context, r *request, rec Record) (context.Context, error) {
-	if g.cfg.UserID == nil {
-		return ctx, nil
-	}
 	user, err := g.claimed(ctx)
 	switch {
 	case err != nil:
@@ -240,7 +240,7 @@ func (g *Guard) reconcile(base, ctx context.Context, r *request, rec Record) (co
 	if err != nil {
 		return base, err
 	}
-	r.set(Record{}, "")
+	r.set(&Record{}, "")
 	r.close(dead, false)
 	fresh, err := g.sm.Load(base, "")
 	if err != nil || user != "" {

@@ -76,7 +76,8 @@ func (g *Guard) commitOrphan(ctx context.Context, key Key, b []byte, expiry time
 	if !ok {
 		return false, nil
 	}
-	rec, _, found, err := g.fetch(ctx, key)
+	var rec Record
+	_, found, err := g.fetch(ctx, key, &rec)
 	switch {
 	case err != nil:
 	case rec.State == StateLive && rec.User == d.rec.User: // two sessions of one user become one

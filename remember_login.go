@@ -173,13 +173,14 @@ func (g *Guard) spareFamily(ctx context.Context, own Record, rev Revocation, rev
 // answer must not take the browser back to an older token. saved says that the
 // session was saved. It runs right before the first byte.
 func (g *Guard) writeFamily(ctx context.Context, r *request, w http.ResponseWriter, saved, destroyed bool) {
+	if g.cfg.Remember.Store == nil {
+		return
+	}
 	r.mu.Lock()
 	c, stale, came, rec := r.family, r.stale, r.came, r.rec
 	isLive, wasLive := r.phase == live, r.wasLive
 	r.mu.Unlock()
 	switch {
-	case g.cfg.Remember.Store == nil:
-		return
 	case (c == nil || c.restored) && destroyed && wasLive, c != nil && c.clear:
 		if _, ok := g.rememberTokenOf(r, r.http); ok && !stale {
 			g.setRememberCookie(w, "", -1)

@@ -32,6 +32,8 @@ type request struct {
 	requestID string
 	api       bool // of a client that carries the token in a header: it gets no cookie
 
+	vary [1]string // room for a header
+
 	turn sync.Mutex // held by a verb that changes the session, and while it is saved
 
 	mu      sync.Mutex // taken after turn
@@ -126,8 +128,8 @@ func (g *Guard) withVerb(ctx context.Context) context.Context {
 func (g *Guard) newRequest(r *http.Request) *request {
 	req := &request{
 		arrived:   time.Now(),
-		userAgent: bounded(r.UserAgent(), maxAgentLen),
-		requestID: bounded(r.Header.Get("X-Request-Id"), maxFieldLen),
+		userAgent: bounded(header(r.Header, "User-Agent"), maxAgentLen),
+		requestID: bounded(header(r.Header, "X-Request-Id"), maxFieldLen),
 	}
 	if g.cfg.ClientIP != nil {
 		req.ip, req.ipSource = g.cfg.ClientIP(r), "config"
@@ -135,6 +137,14 @@ func (g *Guard) newRequest(r *http.Request) *request {
 		req.ip, req.ipSource = remoteAddr(r), "remote_addr"
 	}
 	return req
+}
+
+// header is Header.Get for a name in its canonical form.
+func header(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 // remoteAddr returns the peer's address, invalid if the server did not set one.
@@ -175,13 +185,13 @@ func (g *Guard) attach(ctx context.Context) (*request, error) {
 	rec, err := g.judged(ctx, r, key)
 	if err == nil && rec.State == StateLive {
 		var in inForce
-		rec, in, err = g.judgePolicy(ctx, r, rec)
+		in, err = g.judgePolicy(ctx, r, &rec)
 		r.limits = in.Timeouts
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.set(rec, key)
+	r.set(&rec, key)
 	r.ctx, r.deadline = ctx, g.sm.Deadline(ctx)
 	g.tellPostponed(ctx, r)
 	return r, nil
@@ -205,10 +215,10 @@ func (g *Guard) loaded(ctx context.Context) bool {
 }
 
 // set makes rec the session of the request.
-func (r *request) set(rec Record, key Key) {
+func (r *request) set(rec *Record, key Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rec, r.key = rec, key
+	r.rec, r.key = *rec, key
 	switch rec.State {
 	case StateLive:
 		r.phase, r.wasLive = live, true
@@ -291,6 +301,9 @@ func (r *request) postpone(events ...Event) {
 
 // tellPostponed calls OnEvent for what was postponed.
 func (g *Guard) tellPostponed(ctx context.Context, r *request) {
+	if g.cfg.OnEvent == nil {
+		return
+	}
 	r.mu.Lock()
 	events := r.later
 	r.later = nil

@@ -2,7 +2,6 @@ package scsguard
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -40,21 +39,29 @@ func (w *response) WriteHeader(code int) {
 		}
 		return
 	}
-	if w.begin(nil, code) {
+	if w.begin(true, code) {
 		w.w.WriteHeader(code)
 	}
 }
 
 func (w *response) Write(b []byte) (int, error) {
-	if !w.begin(b, http.StatusOK) {
+	if !w.begin(couldBePage(b), http.StatusOK) {
 		return 0, errNotSent
 	}
 	return w.w.Write(b)
 }
 
+// WriteString is for io.WriteString, which would copy the string.
+func (w *response) WriteString(s string) (int, error) {
+	if !w.begin(couldBePage(s), http.StatusOK) {
+		return 0, errNotSent
+	}
+	return io.WriteString(w.w, s)
+}
+
 // ReadFrom lets the server use sendfile.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {
-	if !w.begin(nil, http.StatusOK) {
+	if !w.begin(true, http.StatusOK) {
 		return 0, errNotSent
 	}
 	if rf, ok := w.w.(io.ReaderFrom); ok {
@@ -68,7 +75,7 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 // FlushError is for http.ResponseController.
 func (w *response) FlushError() error {
-	if !w.begin(nil, http.StatusOK) {
+	if !w.begin(true, http.StatusOK) {
 		return errNotSent
 	}
 	return http.NewResponseController(w.w).Flush()
@@ -91,7 +98,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, errNotSent
 		}
 		if _, rotated := w.r.rotatedTo(); rotated || w.r.openFate() != nil {
-			if w.begin(nil, http.StatusInternalServerError) {
+			if w.begin(true, http.StatusInternalServerError) {
 				w.refuse(ErrResponseStarted)
 			}
 			return nil, nil, errNotSent
@@ -101,7 +108,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			w.refuse(err)
 			return nil, nil, errNotSent
 		}
-		w.saved = w.g.snapshot(ctx, w.r)
+		w.saved = w.g.snapshot(ctx, w.r, w.g.sm.Status(ctx))
 		w.g.tellPostponed(ctx, w.r)
 	}
 	if w.failed {
@@ -130,23 +137,24 @@ func canHijack(w http.ResponseWriter) bool {
 }
 
 // begin saves the session if that has not been done, and reports whether the
-// response may go out. body is the first part of the body, if it is known.
-func (w *response) begin(body []byte, code int) bool {
+// response may go out. page says that the body, as far as it is known, could be one.
+func (w *response) begin(page bool, code int) bool {
 	if w.begun {
 		return !w.failed
 	}
 	w.begun = true
 	ctx := w.req.Context()
 	w.stripCookies()
-	cached := cacheable(w.Header(), body, code) // asked first: scs writes a Cache-Control of its own
-	if err := w.g.save(ctx, w.r, w.w); err != nil {
+	cached := cacheable(w.Header(), page, code) // asked first: scs writes a Cache-Control of its own
+	status, err := w.g.save(ctx, w.r, w.w)
+	if err != nil {
 		w.refuse(err)
 		return false
 	}
 	if cached && w.r.loggedInEver() && w.Header().Get("Cache-Control") != "no-store" {
 		w.Header()["Cache-Control"] = append([]string{"no-store"}, w.Header()["Cache-Control"]...)
 	}
-	w.saved = w.g.snapshot(ctx, w.r)
+	w.saved = w.g.snapshot(ctx, w.r, status)
 	w.g.tellPostponed(ctx, w.r) // now: the handler may stream for hours
 	return true
 }
@@ -155,7 +163,7 @@ func (w *response) begin(body []byte, code int) bool {
 func (w *response) finish() {
 	w.r.await()
 	if !w.begun {
-		w.begin(nil, http.StatusOK)
+		w.begin(true, http.StatusOK)
 		return
 	}
 	if !w.failed {
@@ -208,19 +216,30 @@ func (r *request) loggedInEver() bool {
 	return r.wasLive
 }
 
+// couldBePage reports whether a body could be a page, by its first piece: whether it
+// begins with nothing that net/http, which will look at more of it, can never take
+// for one.
+func couldBePage[T string | []byte](body T) bool {
+	for i := range len(body) {
+		switch body[i] {
+		case '\t', '\n', '\f', '\r', ' ':
+		default:
+			return body[i] == '<'
+		}
+	}
+	return true
+}
+
 // cacheable reports whether a browser could show the response again after the
 // logout, from its cache or its back button: a page or JSON for which the
-// handler has said nothing else. Without a Content-Type, a body counts as a page
-// unless it begins with something that net/http, which will look at more of it
-// than its first piece, can never take for one.
-func cacheable(h http.Header, body []byte, code int) bool {
-	if h.Get("Cache-Control") != "" || code == http.StatusNotModified {
+// handler has said nothing else. page says what a body without a Content-Type is.
+func cacheable(h http.Header, page bool, code int) bool {
+	if header(h, "Cache-Control") != "" || code == http.StatusNotModified {
 		return false
 	}
-	ct := h.Get("Content-Type")
+	ct := header(h, "Content-Type")
 	if ct == "" {
-		text := bytes.TrimLeft(body, "\t\n\f\r ")
-		return len(text) == 0 || text[0] == '<'
+		return page
 	}
 	ct, _, _ = strings.Cut(strings.ToLower(ct), ";")
 	ct = strings.TrimSpace(ct)

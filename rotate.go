@@ -317,7 +317,7 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 	r.postpone(told...)
 	g.carryOver(ctx, r, rec, now, others)
 	g.deleteData(ctx, rec.Key)
-	r.set(now, now.Key)
+	r.set(&now, now.Key)
 	r.mu.Lock()
 	r.rotated, r.deadline = true, now.Absolute
 	r.mu.Unlock()

@@ -12,18 +12,20 @@ import (
 )
 
 // save commits the session and writes the cookie into the header of w. It runs
-// once per request, before the first byte of the response.
-func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) error {
+// once per request, before the first byte of the response. It returns the status
+// that the session data had.
+func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) (status scs.Status, err error) {
 	r.await()
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	g.touchActivity(ctx, r)
 	destroyed := g.cfg.Remember.Store != nil && g.sm.Status(ctx) == scs.Destroyed // only its cookie depends on it
-	err := g.notice(ctx, r, w)
+	err = g.notice(ctx, r, w)
 	if err == nil {
 		g.renewIfDue(ctx, r)
 		g.slideAnonymous(ctx, r)
-		err = g.saveStatus(ctx, r, w)
+		status = g.sm.Status(ctx)
+		err = g.saveStatus(ctx, r, w, status)
 	} else if rec, rotated := r.rotatedTo(); rotated {
 		// As in saveStatus: the session that a login was to replace goes on.
 		token := g.sm.Token(ctx)
@@ -34,11 +36,11 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) err
 	g.deleteRenounced(ctx, r)
 	g.writeFamily(ctx, r, w, err == nil, destroyed)
 	r.begin()
-	return err
+	return status, err
 }
 
-func (g *Guard) saveStatus(ctx context.Context, r *request, w http.ResponseWriter) error {
-	switch g.sm.Status(ctx) {
+func (g *Guard) saveStatus(ctx context.Context, r *request, w http.ResponseWriter, status scs.Status) error {
+	switch status {
 	case scs.Unmodified:
 		return g.settleFate(ctx, r)
 	case scs.Destroyed:
@@ -322,8 +324,8 @@ type snapshot struct {
 	values map[string]any // if it was modified
 }
 
-func (g *Guard) snapshot(ctx context.Context, r *request) snapshot {
-	s := snapshot{status: g.sm.Status(ctx), cookie: r.dataKey() != ""}
+func (g *Guard) snapshot(ctx context.Context, r *request, status scs.Status) snapshot {
+	s := snapshot{status: status, cookie: r.dataKey() != ""}
 	if s.status == scs.Modified {
 		s.cookie = g.sm.Token(ctx) != ""
 		s.values = make(map[string]any)

@@ -82,19 +82,20 @@ const maxHops = 8
 
 // findOwn is the lookup of the session a request came with.
 func (g *Guard) findOwn(ctx context.Context, r *request, key Key) ([]byte, bool, error) {
-	rec, b, found, err := g.lookUp(ctx, r, key)
+	var rec Record
+	b, found, err := g.lookUp(ctx, r, key, &rec)
 	if err != nil {
 		return nil, false, err
 	}
 	switch rec.State {
 	case StateUnknown: // anonymous, or it has lost its record: its mark will tell, once it is decoded
 		if found {
-			r.set(Record{}, key)
+			r.set(&rec, key)
 			r.keep(loadedData{key, b, b})
 		}
 		return b, found, nil
 	case StateLive:
-		r.set(rec, key)
+		r.set(&rec, key)
 		r.keep(loadedData{key, b, b})
 		return b, true, nil
 	case StateMoved:
@@ -106,22 +107,22 @@ func (g *Guard) findOwn(ctx context.Context, r *request, key Key) ([]byte, bool,
 
 // lookUp returns the record under key, judged, and its data. A live one has data,
 // or it is ended.
-func (g *Guard) lookUp(ctx context.Context, r *request, key Key) (Record, []byte, bool, error) {
+func (g *Guard) lookUp(ctx context.Context, r *request, key Key, rec *Record) ([]byte, bool, error) {
 	for hop := 0; ; hop++ {
-		rec, b, found, err := g.fetch(ctx, key)
+		b, found, err := g.fetch(ctx, key, rec)
 		if err == nil {
-			err = g.judge(ctx, r, &rec, key)
+			err = g.judge(ctx, r, rec, key)
 		}
 		if err != nil || rec.State != StateLive || found {
-			return rec, b, found, err
+			return b, found, err
 		}
 		// A rotation between the two reads leaves the old data gone, so look again
 		// before the session counts as lost.
 		if hop == 0 {
 			continue
 		}
-		rec, _, err = g.lose(ctx, r, rec)
-		return rec, nil, false, err
+		*rec, _, err = g.lose(ctx, r, *rec)
+		return nil, false, err
 	}
 }
 
@@ -136,7 +137,8 @@ func (g *Guard) findSuccessor(ctx context.Context, r *request, old Record, key K
 	}
 	rec := old
 	for hop := 0; rec.State == StateMoved && hop < maxHops; hop++ {
-		next, b, found, err := g.lookUp(ctx, r, rec.Successor)
+		var next Record
+		b, found, err := g.lookUp(ctx, r, rec.Successor, &next)
 		if err != nil {
 			return nil, false, err
 		}
@@ -158,7 +160,8 @@ var errMergeElsewhere = errors.New("scsguard: MergeSession merges into the sessi
 // findOther is a lookup within a request that has its session already: the
 // first half of MergeSession.
 func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, bool, error) {
-	rec, b, found, err := g.lookUp(ctx, r, key)
+	var rec Record
+	b, found, err := g.lookUp(ctx, r, key, &rec)
 	if err != nil {
 		return nil, false, err
 	}
@@ -218,9 +221,10 @@ func (g *Guard) findBare(ctx context.Context, key Key) (b []byte, found bool, er
 }
 
 func (g *Guard) findBareOnce(ctx context.Context, key Key) ([]byte, bool, error) {
-	rec, b, found, err := g.lookUp(ctx, nil, key)
+	var rec Record
+	b, found, err := g.lookUp(ctx, nil, key, &rec)
 	if err == nil && rec.State == StateLive && g.cfg.Policy == nil {
-		rec, _, err = g.judgePolicy(ctx, nil, rec)
+		_, err = g.judgePolicy(ctx, nil, &rec)
 	}
 	if err != nil || !found || (rec.State != StateLive && rec.State != StateUnknown) {
 		return nil, false, err
