@@ -87,16 +87,20 @@ func validToken(token string) bool {
 	if len(token) != tokenLen {
 		return false
 	}
-	for i := range len(token) {
-		c := token[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
+	valid := true
+	for i := range tokenLen {
+		valid = valid && inTokens[token[i]]
 	}
-	return true
+	return valid
 }
+
+// inTokens says which bytes a token consists of.
+var inTokens = func() (in [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		in[c] = true
+	}
+	return in
+}()
 
 // newSessionID returns 128 random bits or more in letters and digits that any
 // URL, log and eye can carry.

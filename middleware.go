@@ -115,24 +115,25 @@ func (g *Guard) loadOnce(base context.Context, r *request, token string) (contex
 	case token == "":
 		return ctx, nil
 	}
-	if rec, ok := r.session(); ok {
-		in, err := g.judgePolicy(ctx, r, &rec)
+	if r.hasSession() {
+		rec := &r.rec // nobody else has the request yet
+		in, err := g.judgePolicy(ctx, r, rec)
 		if err == nil && rec.State == StateLive {
-			err = g.bind(ctx, r, &rec, in.binding)
+			err = g.bind(ctx, r, rec, in.binding)
 		}
 		if err != nil {
 			return base, err
 		}
 		if rec.State == StateLive {
 			r.mu.Lock()
-			r.rec, r.limits = rec, in.Timeouts
+			r.limits = in.Timeouts
 			r.mu.Unlock()
 			if g.cfg.UserID == nil {
 				return ctx, nil
 			}
-			return g.reconcile(base, ctx, r, rec)
+			return g.reconcile(base, ctx, r, *rec)
 		}
-		r.close(rec, false)
+		r.close(*rec, false)
 		return g.sm.Load(base, "")
 	}
 	return g.loadAnonymous(base, ctx, r)

@@ -80,29 +80,37 @@ func (r *request) isLoading() bool {
 // being looked up.
 const maxHops = 8
 
-// findOwn is the lookup of the session a request came with.
+// findOwn is the lookup of the session a request came with. Nobody else has the
+// request yet, so the record is read to where it is to be.
 func (g *Guard) findOwn(ctx context.Context, r *request, key Key) ([]byte, bool, error) {
-	var rec Record
-	b, found, err := g.lookUp(ctx, r, key, &rec)
+	rec := &r.rec
+	b, found, err := g.lookUp(ctx, r, key, rec)
 	if err != nil {
+		*rec = Record{}
 		return nil, false, err
 	}
 	switch rec.State {
 	case StateUnknown: // anonymous, or it has lost its record: its mark will tell, once it is decoded
 		if found {
-			r.set(&rec, key)
-			r.keep(loadedData{key, b, b})
+			r.found(anonymous, loadedData{key, b, b})
 		}
 		return b, found, nil
 	case StateLive:
-		r.set(&rec, key)
-		r.keep(loadedData{key, b, b})
+		r.found(live, loadedData{key, b, b})
 		return b, true, nil
 	case StateMoved:
-		return g.findSuccessor(ctx, r, rec, key)
+		return g.findSuccessor(ctx, r, *rec, key)
 	}
-	r.close(rec, rec.replacedSince(r.arrived.Add(-cookieTravel)))
+	r.close(*rec, rec.replacedSince(r.arrived.Add(-cookieTravel)))
 	return nil, false, nil
+}
+
+// found makes data, with the record that was read, the session of the request.
+func (r *request) found(as phase, data loadedData) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.key, r.data, r.phase = data.key, data, as
+	r.wasLive = r.wasLive || as == live
 }
 
 // lookUp returns the record under key, judged, and its data. A live one has data,

@@ -339,12 +339,16 @@ func everybody(a app) *client {
 	return c
 }
 
+// next says whose turn it is after the nth of some: neighbours in memory are none in
+// time.
+func next(n, of int) int { return (n + 7919) % of }
+
 // get makes one request and checks the answer.
 func (c *client) get() {
 	clear(c.w.header)
 	c.w.body, c.w.code = c.w.body[:0], http.StatusOK
 	if len(c.turns) > 0 {
-		c.n = (c.n + 7919) % len(c.turns) // a prime, so that neighbours in memory are none in time
+		c.n = next(c.n, len(c.turns))
 		c.r.Header["Cookie"] = c.turns[c.n]
 	}
 	c.own = *c.r // gorilla/sessions keeps what it has read in the request
@@ -363,6 +367,12 @@ type writer struct {
 
 func (w *writer) Header() http.Header  { return w.header }
 func (w *writer) WriteHeader(code int) { w.code = code }
+
+// WriteString is there because a server's writer has it.
+func (w *writer) WriteString(s string) (int, error) {
+	w.body = append(w.body, s...)
+	return len(s), nil
+}
 
 func (w *writer) Write(p []byte) (int, error) {
 	w.body = append(w.body, p...)

@@ -20,8 +20,11 @@ type result struct {
 	ns     benchmath.Summary // of one piece of work
 	ratio  benchmath.Summary // to the same round of the contestant that all are compared with
 	allocs float64
-	rounds int
+	took   []float64 // of each round
 }
+
+// over compares with another contestant of the same contest, round by round.
+func (r result) over(other result) benchmath.Summary { return summary(quotients(r.took, other.took)) }
 
 // confidence is that of all intervals. They are benchstat's: of the median, with
 // nothing assumed of how times are distributed.
@@ -57,12 +60,8 @@ func contest(b *testing.B, batch int, base string, all []contestant) []result {
 	b.StopTimer()
 	results := make([]result, len(all))
 	for i, c := range all {
-		results[i] = result{name: c.name, ns: summary(took[i]), allocs: testing.AllocsPerRun(100, c.work), rounds: len(took[i])}
-		ratios := make([]float64, len(took[i]))
-		for round := range ratios {
-			ratios[round] = took[i][round] / took[baseIndex][round]
-		}
-		results[i].ratio = summary(ratios)
+		results[i] = result{name: c.name, ns: summary(took[i]), allocs: testing.AllocsPerRun(100, c.work), took: took[i]}
+		results[i].ratio = summary(quotients(took[i], took[baseIndex]))
 		b.ReportMetric(results[i].ratio.Center, unit(c.name))
 	}
 	b.ReportMetric(0, "ns/op") // of all together, which says nothing

@@ -60,22 +60,61 @@ func BenchmarkGrowth(b *testing.B) {
 			}
 			runtime.GC()
 			results := contest(b, 16, "same of 1", all)
+			base := find(results, "same of 1").ns.Center
 			for _, n := range crowds() {
 				same := find(results, "same of "+grouped(n))
-				growth.add(grouped(n), name+", the same visitor", duration(same.ns.Center), interval(same.ratio))
+				growth.grew(grouped(n), name+", the same visitor", same, base)
 				turns := same
 				if n > 1 {
 					turns = find(results, "all of "+grouped(n))
-					growth.add(grouped(n), name+", all in turn", duration(turns.ns.Center), interval(turns.ratio))
+					growth.grew(grouped(n), name+", all in turn", turns, base)
 				}
 				plotted(&bySessions, name, float64(n), turns.ns.Center/1e3)
 				if name == guardCodec && n == crowds()[2] {
 					goal("growth: a request among "+grouped(n)+" sessions / among 1, the same visitor", 1.2, same.ratio)
-					goal("growth: a request among "+grouped(n)+" sessions / among 1, all in turn", 1.2, turns.ratio)
+					goal("growth: a request among "+grouped(n)+" sessions / among 1, all in turn, without a server", 1.2, turns.ratio)
 				}
 			}
 		})
 	}
+}
+
+// BenchmarkHTTPGrowth is BenchmarkGrowth over HTTP: what a request really costs, and
+// costs more, with one connection.
+func BenchmarkHTTPGrowth(b *testing.B) {
+	n := crowds()[2]
+	var all []contestant
+	for _, open := range []struct {
+		name string
+		app  func(*testing.B, world) app
+	}{{scsIdle, openSCS(scsIdle, idle)}, {guardCodec, openGuard(guardCodec, scsguard.Codec{})}} {
+		few, many := open.app(b, world{values: 5}), open.app(b, world{values: 5, others: n - 1})
+		same, others := call(b, serve(b, few.handler), few.cookies[hit]), call(b, serve(b, many.handler), many.cookies[hit])
+		others.turns = many.others
+		all = append(all, contestant{open.name + ", same of 1", same.mustAsk}, contestant{open.name + ", all of " + grouped(n), others.mustAsk})
+	}
+	runtime.GC()
+	results := contest(b, 16, guardCodec+", same of 1", all)
+	for _, name := range []string{scsIdle, guardCodec} {
+		few, many := find(results, name+", same of 1"), find(results, name+", all of "+grouped(n))
+		ratio := many.over(few)
+		many.ratio, few.ratio = ratio, exactly(1)
+		growth.grew("1", name+", over HTTP, the same visitor", few, few.ns.Center)
+		growth.grew(grouped(n), name+", over HTTP, all in turn", many, few.ns.Center)
+		b.ReportMetric(ratio.Center, unit(name)+"-grows")
+		if name == guardCodec {
+			goal("growth: a request among "+grouped(n)+" sessions / among 1, all in turn, over HTTP", 1.2, ratio)
+		}
+	}
+}
+
+// grew adds a row of how much more a request costs than one among one session.
+func (s *section) grew(sessions, who string, r result, base float64) {
+	time := duration(r.ns.Center)
+	if more := r.ns.Center - base; more > 0 {
+		time += " (+" + duration(more) + ")"
+	}
+	s.add(sessions, who, time, interval(r.ratio))
 }
 
 // BenchmarkLogin compares a login with scs's, and one among many sessions with one

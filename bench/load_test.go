@@ -26,6 +26,9 @@ type caller struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	request []byte
+	cookie  []byte          // where the request has it
+	turns   []string        // the cookies of several visitors who take turns, all of one length
+	n       int             // whose turn it is
 	took    []time.Duration // since the last round
 }
 
@@ -47,12 +50,18 @@ func call(b *testing.B, addr, cookie string) *caller {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = conn.Close() })
-	request := "GET / HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: " + agent + "\r\nAccept-Language: en-GB,en;q=0.5\r\nCookie: " + cookie + "\r\n\r\n"
-	return &caller{conn: conn, r: bufio.NewReader(conn), request: []byte(request)}
+	head := "GET / HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: " + agent + "\r\nAccept-Language: en-GB,en;q=0.5\r\nCookie: "
+	c := &caller{conn: conn, r: bufio.NewReader(conn), request: []byte(head + cookie + "\r\n\r\n")}
+	c.cookie = c.request[len(head) : len(head)+len(cookie)]
+	return c
 }
 
 // ask makes one request.
 func (c *caller) ask() error {
+	if len(c.turns) > 0 {
+		c.n = next(c.n, len(c.turns))
+		copy(c.cookie, c.turns[c.n])
+	}
 	began := time.Now()
 	if _, err := c.conn.Write(c.request); err != nil {
 		return err
@@ -83,6 +92,14 @@ func (c *caller) ask() error {
 	}
 	c.took = append(c.took, time.Since(began))
 	return nil
+}
+
+// mustAsk is ask for who keeps no times.
+func (c *caller) mustAsk() {
+	if err := c.ask(); err != nil {
+		panic(err)
+	}
+	c.took = c.took[:0]
 }
 
 // cut splits a line of a header.
