@@ -48,7 +48,9 @@ type userShard struct {
 	absent dueQueue[*memoryUser] // who has no session, by when to forget him
 }
 
-// keyShard finds an entry by its key. Its lock is taken after a user shard's.
+// keyShard finds an entry by its key. Its lock is taken after a user shard's, and
+// guards the records of its entries as well: who only reads one needs no other, and
+// does not wait for logins. Who holds the user shard may read without it.
 type keyShard struct {
 	mu      sync.RWMutex
 	entries map[Key]*entry
@@ -113,11 +115,21 @@ func (m *MemoryRegistry) create(e *entry) bool {
 
 // drop removes e. Its shard is locked.
 func (m *MemoryRegistry) drop(e *entry) {
-	e.state = StateUnknown
 	s := m.keyShard(e.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	e.state = StateUnknown
 	delete(s.entries, e.key)
+}
+
+// write makes rec the entry's record. The user shard is locked.
+func (m *MemoryRegistry) write(e *entry, rec *Record) { m.writeWith(e, rec, e.conditions()) }
+
+func (m *MemoryRegistry) writeWith(e *entry, rec *Record, c conditions) {
+	s := m.keyShard(e.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.write(rec, c)
 }
 
 // locked returns the entry under key with its shard locked, or nil. It looks again
@@ -145,19 +157,14 @@ func (m *MemoryRegistry) Get(_ context.Context, key Key) (rec Record, err error)
 
 // get is Get for who has room for the record already.
 func (m *MemoryRegistry) get(key Key, rec *Record) {
-	e := m.entry(key)
-	if e == nil {
-		*rec = Record{}
-		return
-	}
-	s := m.shard(e)
+	s := m.keyShard(key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if e.state == StateReserved || e.state == StateUnknown {
+	if e := s.entries[key]; e != nil && e.state != StateReserved {
+		e.read(rec)
+	} else {
 		*rec = Record{}
-		return
 	}
-	e.read(rec)
 }
 
 // List returns the user's live sessions, oldest login first.
@@ -193,7 +200,7 @@ func (m *MemoryRegistry) Touch(_ context.Context, key Key, act Activity) (Touche
 	if !touched.Live {
 		return touched, nil
 	}
-	e.write(&rec)
+	m.write(e, &rec)
 	if due, _ := rec.Due(); due.Before(before) && due.Before(s.queue.when(e)) && before.After(time.Now()) {
 		s.queue.schedule(e, due) // it was tightened
 	}
@@ -213,7 +220,7 @@ func (m *MemoryRegistry) Detach(_ context.Context, key Key, owner string, lease 
 	}
 	rec.State, rec.Owner = StateDetached, owner
 	rec.Lease = time.Now().Add(lease)
-	e.write(&rec)
+	m.write(e, &rec)
 	s.queue.schedule(e, rec.Lease)
 	return rec, true, nil
 }
@@ -233,8 +240,7 @@ func (m *MemoryRegistry) Move(_ context.Context, from Key, rot Rotation) (bool, 
 	rec := old
 	rec.Rotate(rot)
 	next := &entry{shard: e.shard}
-	next.write(&rec)
-	next.setTerms(e.terms())
+	next.write(&rec, e.conditions())
 	if !m.create(next) {
 		return false, old, nil // a tombstone lies there: nothing may live under that key
 	}
@@ -242,7 +248,7 @@ func (m *MemoryRegistry) Move(_ context.Context, from Key, rot Rotation) (bool, 
 		u.move(e, next)
 	}
 	old.MoveTo(rec, rot)
-	e.write(&old)
+	m.write(e, &old)
 	s.queue.schedule(e, e.tombstoneUntil(time.Now()))
 	m.moveExternal(e, next)
 	s.queue.schedule(next, next.due())

@@ -75,8 +75,7 @@ func (m *MemoryRegistry) reserve(s *userShard, u *memoryUser, a Admission, out A
 	own(&rec.Actor, &rec.External, &rec.Remember)
 	want := m.claim(a)
 	e := &entry{shard: m.shardIndex(u.id), from: want.browser, pending: &underWay{claim: &want}}
-	e.write(&rec)
-	e.setTerms(conditions{limit: a.Limit, keep: a.By.Keep, retention: a.Retention})
+	e.write(&rec, conditions{limit: a.Limit, keep: a.By.Keep, retention: a.Retention})
 	if !m.create(e) {
 		out.Denied, out.Record = m.occupied(a.Record.Key, s, u.id)
 		return out
@@ -158,7 +157,7 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 	defer s.mu.Unlock()
 	u := s.user(a.Record.User)
 	own := m.entry(a.Record.Key)
-	if own != nil && own.session() != a.Record.Session {
+	if own != nil && (m.shard(own) != s || own.session() != a.Record.Session) {
 		own = nil // the key is another login's by now
 	}
 	if !commit {
@@ -195,7 +194,7 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 		}
 	}
 	for _, e := range u.beyond(own) {
-		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.session(), Keep: own.terms().keep}
+		ending := Ending{Kind: EventLogout, Reason: EndEvicted, Detail: own.session(), Keep: own.conditions().keep}
 		if e == own {
 			ending.Reason, ending.Detail = EndAborted, "limit"
 		}
@@ -207,14 +206,14 @@ func (m *MemoryRegistry) Settle(_ context.Context, a Admitted, commit bool) (Set
 		return out, nil
 	}
 	rec.State, rec.Lease, rec.Seq = StateLive, time.Time{}, a.Record.Seq
-	own.write(&rec)
+	m.write(own, &rec)
 	own.pending = nil // nobody has marked it
 	s.queue.schedule(own, own.due())
 	for _, e := range u.sessions {
 		if e != own {
 			other := e.record()
 			other.Warn(Warning{Time: rec.Created, Session: rec.Session, IP: rec.IP, UserAgent: rec.UserAgent})
-			e.write(&other)
+			m.write(e, &other)
 		}
 	}
 	out.Live, out.Record = true, own.record()

@@ -130,9 +130,9 @@ func (m *MemoryRegistry) attend(s *userShard, e *entry, now time.Time) (Record, 
 		}
 	case StateReserved, StateDetached:
 	case StateEnded:
-		terms := e.terms()
-		if over := now.After(rec.Absolute.Add(terms.retention)); rec.Confirmed || over {
-			if until := rec.Ending.At.Add(terms.keep + TombstoneMargin); over && !rec.Confirmed && until.After(now) {
+		c := e.conditions()
+		if over := now.After(rec.Absolute.Add(c.retention)); rec.Confirmed || over {
+			if until := rec.Ending.At.Add(c.keep + TombstoneMargin); over && !rec.Confirmed && until.After(now) {
 				s.queue.schedule(e, until) // nobody waits for the ending any more, but the key is not free yet
 				return Record{}, false
 			}

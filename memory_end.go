@@ -19,35 +19,28 @@ func (m *MemoryRegistry) end(e *entry, ending Ending, now time.Time) bool {
 	u.handDown(e)
 	s.remove(u, e, now)
 	m.removeExternal(e)
-	e.write(&rec)
-	e.keepFor(ending.Keep)
+	c := e.conditions()
+	c.keep = max(c.keep, ending.Keep)
+	m.writeWith(e, &rec, c)
 	s.queue.schedule(e, now.Add(Lease))
 	m.watchers.tell(rec)
 	return true
 }
 
-// keepFor makes the entry's tombstone stay that long at least.
-func (e *entry) keepFor(d time.Duration) {
-	if t := e.terms(); d > t.keep {
-		t.keep = d
-		e.setTerms(t)
-	}
-}
-
 // tombstoneUntil is when an entry that is dead and told of may be forgotten.
 func (e *entry) tombstoneUntil(now time.Time) time.Time {
 	until := e.record().Absolute
-	if least := now.Add(e.terms().keep); until.Before(least) {
+	if least := now.Add(e.conditions().keep); until.Before(least) {
 		until = least
 	}
 	return until.Add(TombstoneMargin)
 }
 
 // replaced notes that a login took over from a token that is worth nothing any more.
-func (e *entry) replaced(at time.Time) {
+func (m *MemoryRegistry) replaced(e *entry, at time.Time) {
 	rec := e.record()
 	rec.ReplacedAt = at
-	e.write(&rec)
+	m.write(e, &rec)
 }
 
 // End ends one session.
@@ -67,7 +60,7 @@ func (m *MemoryRegistry) End(_ context.Context, t Target, ending Ending) (Record
 		return e.record(), false, nil
 	}
 	if e.state == StateMoved && ending.Reason == EndReplaced {
-		e.replaced(ending.At)
+		m.replaced(e, ending.At)
 	}
 	e = m.present(e)
 	now := time.Now()
@@ -81,7 +74,7 @@ func (m *MemoryRegistry) End(_ context.Context, t Target, ending Ending) (Record
 	}
 	won := m.end(e, ending, now)
 	if !won && e.state == StateEnded && ending.Reason == EndReplaced {
-		e.replaced(ending.At)
+		m.replaced(e, ending.At)
 	}
 	return e.record(), won, nil
 }
@@ -114,8 +107,7 @@ func (m *MemoryRegistry) bury(t Target, ending Ending) (Record, bool) {
 	}
 	own((*string)(&rec.Key), &rec.Session, &rec.User)
 	e := &entry{shard: m.shardIndex("")}
-	e.write(&rec)
-	e.setTerms(conditions{keep: ending.Keep, retention: max(ending.Keep, TombstoneMargin)})
+	e.write(&rec, conditions{keep: ending.Keep, retention: max(ending.Keep, TombstoneMargin)})
 	s := m.shard(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +198,7 @@ func (m *MemoryRegistry) Confirm(_ context.Context, rec Record) error {
 	defer s.mu.Unlock()
 	if now.State == StateEnded && !now.Confirmed {
 		now.Confirmed = true
-		e.write(&now)
+		m.write(e, &now)
 		s.queue.schedule(e, e.tombstoneUntil(time.Now()))
 	}
 	return nil

@@ -208,12 +208,12 @@ func (m *more) read(r *Record) {
 }
 
 // write makes r the entry's record.
-func (e *entry) write(r *Record) {
+func (e *entry) write(r *Record, under conditions) {
 	e.key, e.user, e.state = r.Key, r.User, r.State
 	e.created, e.active, e.gap, e.seq = r.Created, r.LastActivity, r.LongestGap, r.Seq
 	e.methods = r.Methods
 	e.share(common{role: r.Role, baseRole: r.BaseRole, agent: r.UserAgent, aal: r.AAL, loginAAL: r.LoginAAL, idle: r.Idle,
-		remembered: r.Remembered, conditions: e.terms()})
+		remembered: r.Remembered, conditions: under})
 	var m more
 	var a aside
 	m.times = e.writeTimes(r)
@@ -290,18 +290,7 @@ func (e *entry) share(c common) {
 	}
 }
 
-func (e *entry) terms() conditions {
-	if e.common == (unique.Handle[common]{}) {
-		return conditions{}
-	}
-	return e.common.Value().conditions
-}
-
-func (e *entry) setTerms(t conditions) {
-	c := e.common.Value()
-	c.conditions = t
-	e.share(c)
-}
+func (e *entry) conditions() conditions { return e.common.Value().conditions }
 
 // overdue is [Record.Overdue].
 func (e *entry) overdue(now time.Time) (Ending, bool) {

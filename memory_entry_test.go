@@ -63,9 +63,12 @@ func fill(v reflect.Value, n int64) {
 // through returns what becomes of a record in an entry that held another one.
 func through(other, r Record) Record {
 	e := &entry{}
-	e.write(&other)
-	e.setTerms(conditions{keep: time.Hour})
-	e.write(&r)
+	under := conditions{keep: time.Hour}
+	e.write(&other, under)
+	e.write(&r, e.conditions())
+	if e.conditions() != under {
+		panic("the conditions were lost")
+	}
 	got := Record{Session: "whatever was there before", Warnings: make([]Warning, 1)}
 	e.read(&got)
 	return got
@@ -143,6 +146,6 @@ func TestAnOrdinarySessionNeedsNothingButItsEntry(t *testing.T) {
 		Session: "S", User: "alice", Role: "clerk", BaseRole: "clerk", Key: "K", State: StateLive, Created: now, AuthTime: now.Add(-time.Microsecond),
 		Methods: []string{"pwd"}, AAL: 1, LoginAAL: 1, LastActivity: now.Add(time.Minute), Idle: time.Minute, Absolute: now.Add(time.Hour),
 		AbsoluteSince: now, LongestGap: time.Minute, TokenSince: now, Fingerprint: "f", IP: netip.MustParseAddr("192.0.2.1"), UserAgent: "a", Seq: 2,
-	})
+	}, conditions{})
 	require.Nil(t, e.more)
 }

@@ -156,7 +156,7 @@ func (u *memoryUser) handDown(login *entry) {
 // room for it although it has a place: others that were to make room for a login
 // which has failed stayed, and this one was admitted counting on them.
 func (u *memoryUser) beyond(own *entry) []*entry {
-	limit := own.terms().limit
+	limit := own.conditions().limit
 	if limit.Max == 0 || limit.OnExceed == Warn || !slices.Contains(u.sessions, own) {
 		return nil
 	}

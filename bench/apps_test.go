@@ -302,8 +302,9 @@ type client struct {
 	own   http.Request // this turn's
 	w     writer
 	want  string
-	turns [][]string // the Cookie headers of several sessions that take turns
-	n     int
+	turns []string   // the cookies of several sessions that take turns
+	n     int        // whose turn it is
+	next  [][]string // the Cookie headers of the next requests
 }
 
 // visitor returns a client of an application; ok is false if it cannot be visited
@@ -333,10 +334,16 @@ func visitor(a app, v visit) (c *client, ok bool) {
 // everybody returns a client that comes as one visitor after the other.
 func everybody(a app) *client {
 	c, _ := visitor(a, hit)
-	for _, cookie := range a.others {
-		c.turns = append(c.turns, []string{cookie})
-	}
+	c.turns = a.others
 	return c
+}
+
+// ready has the next requests' cookies made.
+func (c *client) ready(requests int) {
+	for len(c.turns) > 0 && len(c.next) < requests {
+		c.n = next(c.n, len(c.turns))
+		c.next = append(c.next, []string{strings.Clone(c.turns[c.n])})
+	}
 }
 
 // next says whose turn it is after the nth of some: neighbours in memory are none in
@@ -348,8 +355,9 @@ func (c *client) get() {
 	clear(c.w.header)
 	c.w.body, c.w.code = c.w.body[:0], http.StatusOK
 	if len(c.turns) > 0 {
-		c.n = next(c.n, len(c.turns))
-		c.r.Header["Cookie"] = c.turns[c.n]
+		c.ready(1)
+		c.r.Header["Cookie"] = c.next[0]
+		c.next = c.next[1:]
 	}
 	c.own = *c.r // gorilla/sessions keeps what it has read in the request
 	c.h.ServeHTTP(&c.w, &c.own)

@@ -36,8 +36,9 @@ func summary(samples []float64) benchmath.Summary {
 
 // contest lets contestants take turns, batch pieces of work at a time, so that what
 // else the machine does falls on all of them. Each round begins with another one. The
-// ratio is that of two neighbours in one round.
-func contest(b *testing.B, batch int, base string, all []contestant) []result {
+// ratio is that of two neighbours in one round. ready is called before each batch and
+// not timed: what a server would just have read from its network is in the caches.
+func contest(b *testing.B, batch int, base string, all []contestant, ready ...func(batch int)) []result {
 	b.Helper()
 	baseIndex := -1
 	for i, c := range all {
@@ -50,6 +51,9 @@ func contest(b *testing.B, batch int, base string, all []contestant) []result {
 	for round := 0; b.Loop(); round++ {
 		for i := range all {
 			who := (round + i) % len(all)
+			for _, f := range ready {
+				f(batch)
+			}
 			began := time.Now()
 			for range batch {
 				all[who].work()

@@ -50,16 +50,18 @@ func BenchmarkGrowth(b *testing.B) {
 	for _, name := range []string{scsIdle, guardCodec} {
 		b.Run(unit(name), func(b *testing.B) {
 			var all []contestant
+			var ready []func(int)
 			for _, n := range crowds() {
 				a := open[name](b, world{values: 5, others: n - 1})
 				c, _ := visitor(a, hit)
 				all = append(all, contestant{"same of " + grouped(n), c.get})
 				if n > 1 {
-					all = append(all, contestant{"all of " + grouped(n), everybody(a).get})
+					turns := everybody(a)
+					all, ready = append(all, contestant{"all of " + grouped(n), turns.get}), append(ready, turns.ready)
 				}
 			}
 			runtime.GC()
-			results := contest(b, 16, "same of 1", all)
+			results := contest(b, 16, "same of 1", all, ready...)
 			base := find(results, "same of 1").ns.Center
 			for _, n := range crowds() {
 				same := find(results, "same of "+grouped(n))
