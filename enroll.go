@@ -174,6 +174,7 @@ func (g *Guard) enroll(ctx context.Context, l *login, key Key, deadline time.Tim
 // recently.
 func (l *login) backdate(key Key, deadline time.Time) {
 	rec, now := &l.rec, l.rec.Created
+	own((*string)(&key)) // a part of the Cookie header
 	rec.Key, rec.AuthTime, rec.LongestGap, l.proved = key, time.Time{}, l.limits.Absolute, time.Time{}
 	if since := deadline.Add(-l.g.sm.Lifetime); !since.After(now) {
 		rec.Created, l.proved, rec.LongestGap = since, since, now.Sub(since)

@@ -149,3 +149,29 @@ func TestAnOrdinarySessionNeedsNothingButItsEntry(t *testing.T) {
 	}, conditions{})
 	require.Nil(t, e.more)
 }
+
+// Of a user with thousands of sessions each login takes a while, and others are in
+// the same shard.
+func TestWhoReadsARecordInMemoryDoesNotWaitForLogins(t *testing.T) {
+	m, now := NewMemoryRegistry(), time.Now()
+	adm, err := m.Admit(t.Context(), Admission{Record: Record{
+		Session: "S", User: "alice", Key: "K", Created: now, LastActivity: now, Idle: time.Minute, Absolute: now.Add(time.Hour),
+	}, AuthenticatedAt: now})
+	require.NoError(t, err)
+	_, err = m.Settle(t.Context(), adm, true)
+	require.NoError(t, err)
+	s := m.userShard("alice")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answered := make(chan Record)
+	go func() {
+		rec, _ := m.Get(t.Context(), "K")
+		answered <- rec
+	}()
+	select {
+	case rec := <-answered:
+		require.Equal(t, StateLive, rec.State)
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "it waits")
+	}
+}

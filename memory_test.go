@@ -3,6 +3,8 @@ package scsguard_test
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -312,6 +314,35 @@ func TestASessionThatWasTightenedIsSweptAtItsNewLimit(t *testing.T) {
 			return scsguard.Policy{}
 		}
 	})
+}
+
+// What a record holds may be a few bytes of a long header or body, which would be kept
+// with them: an attacker could fill the memory with a thousand logins.
+func TestInMemoryASessionKeepsNothingElseOfItsRequest(t *testing.T) {
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC() // what was shared and is no more goes after the first
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	m := memory{scsguard.NewMemoryRegistry(), t}
+	before := heap()
+	for i := range 64 {
+		part := func() string { // of a megabyte
+			whole := fmt.Sprintf("%d%s", i, strings.Repeat("x", 1<<20))
+			return whole[:8]
+		}
+		m.login(part(), fmt.Sprint("S", i), func(a *scsguard.Admission) {
+			a.Browser, a.Record.UserAgent, a.Record.Role = scsguard.Key(part()), part(), part()
+			a.Record.Actor, a.Record.External, a.Record.Remember = part(), part(), part()
+		})
+		m.end(scsguard.Target{Key: scsguard.Key(part())}, 0)
+		m.endAll(scsguard.Revocation{External: part()[1:]})
+	}
+	after := heap()
+	require.Less(t, after-min(before, after), uint64(16<<20))
+	require.Equal(t, scsguard.StateLive, m.state("key of S63"))
 }
 
 // populate puts sessions into a registry as logins at another guard would.
