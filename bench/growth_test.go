@@ -29,6 +29,9 @@ func most() int {
 // large says whether there is time for more than a look whether a benchmark works.
 func large() bool { return most() > 0 }
 
+// guardTouch is a guard that has a request's activity to record.
+const guardTouch = guardCodec + ", a request that is recorded as activity"
+
 // crowds are how many sessions live in memory.
 func crowds() []int { return []int{1, 1_000, max(most(), 2_000)} }
 
@@ -41,11 +44,19 @@ func grouped(n int) string {
 	return s
 }
 
+// untouched is an option for guards among whose sessions there is time for a minute to
+// pass: only the requests of one in so many would record activity, or all of them,
+// as the number of sessions has it.
+func untouched(c *scsguard.Config) { c.Timeouts.Touch = idle - time.Minute }
+
+// touching has every request record activity, which is due once a minute else.
+func touching(c *scsguard.Config) { c.Timeouts.Touch = time.Nanosecond }
+
 // BenchmarkGrowth compares a request among many live sessions with one among few: of
 // the same visitor, and of all in turn.
 func BenchmarkGrowth(b *testing.B) {
 	open := map[string]func(*testing.B, world) app{
-		scsIdle: openSCS(scsIdle, idle), guardCodec: openGuard(guardCodec, scsguard.Codec{}),
+		scsIdle: openSCS(scsIdle, idle), guardCodec: openGuard(guardCodec, scsguard.Codec{}, untouched),
 	}
 	for _, name := range []string{scsIdle, guardCodec} {
 		b.Run(unit(name), func(b *testing.B) {
@@ -60,6 +71,11 @@ func BenchmarkGrowth(b *testing.B) {
 					all, ready = append(all, contestant{"all of " + grouped(n), turns.get}), append(ready, turns.ready)
 				}
 			}
+			if name == guardCodec {
+				a := openGuard(guardTouch, scsguard.Codec{}, touching)(b, world{values: 5})
+				c, _ := visitor(a, hit)
+				all = append(all, contestant{guardTouch, c.get})
+			}
 			runtime.GC()
 			results := contest(b, 16, "same of 1", all, ready...)
 			base := find(results, "same of 1").ns.Center
@@ -70,6 +86,9 @@ func BenchmarkGrowth(b *testing.B) {
 				if n > 1 {
 					turns = find(results, "all of "+grouped(n))
 					growth.grew(grouped(n), name+", all in turn", turns, base)
+				}
+				if n == 1 && name == guardCodec {
+					growth.grew("1", guardTouch, find(results, guardTouch), base)
 				}
 				plotted(&bySessions, name, float64(n), turns.ns.Center/1e3)
 				if name == guardCodec && n == crowds()[2] {
@@ -89,7 +108,7 @@ func BenchmarkHTTPGrowth(b *testing.B) {
 	for _, open := range []struct {
 		name string
 		app  func(*testing.B, world) app
-	}{{scsIdle, openSCS(scsIdle, idle)}, {guardCodec, openGuard(guardCodec, scsguard.Codec{})}} {
+	}{{scsIdle, openSCS(scsIdle, idle)}, {guardCodec, openGuard(guardCodec, scsguard.Codec{}, untouched)}} {
 		few, many := open.app(b, world{values: 5}), open.app(b, world{values: 5, others: n - 1})
 		same, others := call(b, serve(b, few.handler), few.cookies[hit]), call(b, serve(b, many.handler), many.cookies[hit])
 		others.turns = many.others

@@ -42,7 +42,8 @@ var (
 	growth = &section{title: "Growth", head: []string{"live sessions", "", "time (more than among one)", "time / same library, one session"},
 		text: "The same visitor again and again, and all visitors in turn: their sessions are not in the processor's caches, with scs as with the\n" +
 			"guard. Without a server, where a request costs a few microseconds, each that is fetched from memory shows in the ratio; to fetch what\n" +
-			"scs stores is part of it, and so are the cookies, which are as many. Over HTTP is what a request really costs: one connection over\n" +
+			"scs stores is part of it. Of the guard's requests one a minute in each session records its\n" +
+			"activity, which costs more and has a row of its own; the others do not. Over HTTP is what a request really costs: one connection over\n" +
 			"loopback, client and server on the same processors."}
 	memory = &section{title: "Memory", head: []string{"live sessions", "", "bytes a session", "beyond scs"},
 		text: "Live heap after a collection, divided by the number of sessions."}
