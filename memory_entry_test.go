@@ -139,6 +139,11 @@ func TestAnEntryIsSmall(t *testing.T) {
 	require.LessOrEqual(t, reflect.TypeFor[entry]().Size(), uintptr(208))
 }
 
+// The same of a request: this and the runtime's own 8 bytes are one of those sizes.
+func TestARequestIsNotLongerThanItMustBe(t *testing.T) {
+	require.LessOrEqual(t, reflect.TypeFor[request]().Size(), uintptr(1400))
+}
+
 func TestAnOrdinarySessionNeedsNothingButItsEntry(t *testing.T) {
 	now := time.Now()
 	e := &entry{}

@@ -45,7 +45,8 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 		return
 	}
 	_, r.passive = req.Context().Value(passiveKey{g}).(passive)
-	ctx := g.withRequest(req.Context(), r)
+	r.carrier, r.answer = carrier{req.Context(), r}, response{w: w, g: g, r: r}
+	var ctx context.Context = &r.carrier
 	token, err := g.token(ctx, r, req)
 	if err == nil {
 		ctx, err = g.load(ctx, r, token)
@@ -67,7 +68,8 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 	req, r = g.restore(original, req, r)
 	ctx = req.Context()
 
-	rw := &response{w: w, g: g, r: r, req: req}
+	rw := &r.answer
+	*rw = response{w: w, g: g, r: r, req: req}
 	defer g.touchLater(ctx, r)()
 	next.ServeHTTP(rw, req)
 	rw.finish()

@@ -30,26 +30,25 @@ type request struct {
 	ipSource  string // empty outside of Protect
 	userAgent string
 	requestID string
-	api       bool // of a client that carries the token in a header: it gets no cookie
 
-	vary [1]string // room for a header
+	// Room for what every request needs, so that it is made at once.
+	vary    [1]string
+	carrier carrier
+	answer  response
 
 	turn sync.Mutex // held by a verb that changes the session, and while it is saved
 
-	mu      sync.Mutex // taken after turn
-	loading bool       // the middleware is calling Load
+	mu sync.Mutex // taken after turn
 	// ctx holds the request's own session data, as Load put it there. Within
 	// Iterate of the session manager a context holds another session's.
-	ctx       context.Context
-	iterating bool
-	phase     phase
-	rec       Record  // of the session, if phase is not anonymous
-	before    *Record // if graced: the record of the token that the request has, as it moved
-	limits    Timeouts
-	deadline  time.Time // of the session data, as it was loaded or the guard has set it
-	key       Key       // of the session's data
-	data      loadedData
-	came      Key // of the token that the request came with
+	ctx      context.Context
+	rec      Record  // of the session, if phase is not anonymous
+	before   *Record // if graced: the record of the token that the request has, as it moved
+	limits   Timeouts
+	deadline time.Time // of the session data, as it was loaded or the guard has set it
+	key      Key       // of the session's data
+	data     loadedData
+	came     Key // of the token that the request came with
 	// swaps leads from the key that the session manager would use to the one the
 	// session really has, after a change of token that failed or in a grace. No
 	// browser is ever told a token whose key leads elsewhere.
@@ -64,11 +63,16 @@ type request struct {
 	keepAway *time.Timer   // renews the lease of detached
 	merging  Key           // what MergeSession has read and not deleted yet
 	absorbed string        // the mark of the last session that was merged into this one
-	marked   bool          // the data that is being committed carries the session's mark
 	late     chan struct{} // closed when it is known what the last late deletion was
 	// renounced is the key of an anonymous session whose token the application has
 	// given up. Its data goes when the session is saved.
 	renounced Key
+
+	phase     phase
+	api       bool // of a client that carries the token in a header: it gets no cookie
+	loading   bool // the middleware is calling Load
+	iterating bool
+	marked    bool // the data that is being committed carries the session's mark
 	// stale says that the browser may have a newer cookie than this request's, or
 	// that its session ended meanwhile: the response neither sets nor clears it.
 	stale bool
@@ -76,18 +80,19 @@ type request struct {
 	// it; rotated, between another change of token and its cookie.
 	undelivered bool
 	rotated     bool
-	untouched   bool          // there was no session, and a login failed: nothing to save
-	wasLive     bool          // somebody was logged in at some time of the request
-	passive     bool          // does not count as activity
-	touched     bool          // its activity is recorded, or does not need to be
-	started     bool          // no cookie can be sent any more
-	left        bool          // it has ended its session itself
-	cut         *cut          // what ends it with its session
-	family      *familyCookie // the remember-me cookie that the response carries
-	unrestored  bool          // its remember-me token could not be looked at
-	authUser    string        // who has ended his sessions in this request, and so
-	authAt      time.Time     // counts as having proved who he is then, not at arrival
-	later       []Event       // for OnEvent, when no store method is running
+	untouched   bool // there was no session, and a login failed: nothing to save
+	wasLive     bool // somebody was logged in at some time of the request
+	passive     bool // does not count as activity
+	touched     bool // its activity is recorded, or does not need to be
+	started     bool // no cookie can be sent any more
+	left        bool // it has ended its session itself
+	unrestored  bool // its remember-me token could not be looked at
+
+	cut      *cut          // what ends it with its session
+	family   *familyCookie // the remember-me cookie that the response carries
+	authUser string        // who has ended his sessions in this request, and so
+	authAt   time.Time     // counts as having proved who he is then, not at arrival
+	later    []Event       // for OnEvent, when no store method is running
 }
 
 type (
@@ -107,6 +112,19 @@ type verb struct {
 func (g *Guard) requestFrom(ctx context.Context) *request {
 	r, _ := ctx.Value(requestKey{g}).(*request)
 	return r
+}
+
+// carrier is a context that carries the request which it is part of.
+type carrier struct {
+	context.Context
+	r *request
+}
+
+func (c *carrier) Value(key any) any {
+	if key == any(requestKey{c.r.answer.g}) {
+		return c.r
+	}
+	return c.Context.Value(key)
 }
 
 func (g *Guard) inVerb(ctx context.Context) bool { return g.verbFrom(ctx) != nil }
