@@ -132,6 +132,17 @@ func TestTimesInMemoryKeepTheirMonotonicReading(t *testing.T) {
 	for _, at := range []time.Time{r.Created, r.LastActivity, r.AuthTime, r.TokenSince, r.AbsoluteSince, r.Absolute, r.Lease, r.GraceUntil, r.MovedAt} {
 		require.Contains(t, at.String(), " m=")
 	}
+	clocks := []func(time.Time) time.Time{
+		func(t time.Time) time.Time { return t }, func(t time.Time) time.Time { return t.Round(0) }, time.Time.UTC,
+		func(time.Time) time.Time { return time.Now().Add(time.Hour) },
+	}
+	for _, created := range clocks {
+		for _, absolute := range clocks {
+			at := created(now)
+			r := Record{Created: at, TokenSince: at, AbsoluteSince: at, AuthTime: absolute(now.Add(-time.Second)), Absolute: absolute(now.Add(time.Hour))}
+			require.Equal(t, r, through(Record{}, r))
+		}
+	}
 }
 
 // One byte more, and each session would take 16 more: memory comes in such sizes.
