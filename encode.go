@@ -161,7 +161,8 @@ func boundedMap(m map[string]string) map[string]string {
 // bidirectional controls. It works on JSON text, where these can only stand
 // inside strings.
 func escapeInvisible(line []byte) []byte {
-	if !bytes.ContainsFunc(line, invisible) {
+	notPlain := func(b byte) bool { return b >= 0x7f }
+	if !slices.ContainsFunc(line, notPlain) || !bytes.ContainsFunc(line, invisible) { // the first is faster, and mostly enough
 		return line
 	}
 	var b strings.Builder
