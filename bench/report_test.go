@@ -41,12 +41,13 @@ var (
 		text: "With five values. The ratio is to the guard among one session."}
 	growth = &section{title: "Growth", head: []string{"live sessions", "", "time (more than among one)", "time / same library, one session"},
 		text: "The same visitor again and again, and all visitors in turn: their sessions are not in the processor's caches, with scs as with the\n" +
-			"guard. Without a server, where a request costs a few microseconds, each that is fetched from memory shows in the ratio; to fetch what\n" +
-			"scs stores is part of it. Of the guard's requests one a minute in each session records its\n" +
-			"activity, which costs more and has a row of its own; the others do not. Over HTTP is what a request really costs: one connection over\n" +
-			"loopback, client and server on the same processors."}
+			"guard. Without a server, where a request costs a few microseconds, each line that is fetched from memory shows in the ratio; to\n" +
+			"fetch what scs stores is part of it. Of the guard's requests one a minute in each session records its activity, which costs more and\n" +
+			"has a row of its own; the others do not. Over HTTP is what a request really costs: one connection over loopback, client and server on\n" +
+			"the same processors."}
 	memory = &section{title: "Memory", head: []string{"live sessions", "", "bytes a session", "beyond scs"},
-		text: "Live heap after a collection, divided by the number of sessions."}
+		text: "Live heap after a collection, divided by the number of sessions. Each is of another user in another network; there are ten browsers.\n" +
+			"Of a session that was logged out the registry keeps a tombstone until an hour after its deadline, and of its user his last login."}
 	strangersIn = &section{title: "Cookies that are worth nothing", head: []string{"visit", "", "time", "time / a valid cookie"},
 		text: "What an attacker can make the server do with a cookie that he made up, or one that is over."}
 	overHTTP = &section{title: "Over HTTP", head: []string{"connections", "", "requests/s", "p50", "p99", "p99.9", "requests/s / scs with IdleTimeout"},
