@@ -145,17 +145,22 @@ func (g *Guard) inProcess(c Component) bool {
 func call[T any](g *Guard, ctx context.Context, c Component, op string, fn func(context.Context) (T, error)) (T, error) {
 	parent := ctx
 	if !g.inProcess(c) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, g.cfg.CallTimeout)
-		defer cancel()
+		within := limit(ctx, g.cfg.CallTimeout)
+		defer within.end()
+		ctx = within
 	}
 	v, err := fn(ctx)
+	return v, g.outcome(parent, c, op, err)
+}
+
+// outcome notes how a call has ended, and returns its error as the guard's.
+func (g *Guard) outcome(parent context.Context, c Component, op string, err error) error {
 	if err == nil {
 		g.health.note(c, nil)
-		return v, nil
+		return nil
 	}
 	if parent.Err() == nil { // else the visitor hung up, or the application gave up: not the component's fault
 		g.health.note(c, err)
 	}
-	return v, &UnavailableError{Component: c, Op: op, Err: err}
+	return &UnavailableError{Component: c, Op: op, Err: err}
 }

@@ -52,22 +52,40 @@ func (g *Guard) fetchAfar(ctx context.Context, key Key) (rec Record, b []byte, f
 	return g.fetchBoth(ctx, key)
 }
 
-// fetchBoth asks registry and store at the same time.
+// fetchBoth asks registry and store at the same time. A store that takes no context is
+// not waited for any longer than one that does: the goroutine that asks it is the only
+// one, since to wake another takes longer than many a store.
 func (g *Guard) fetchBoth(ctx context.Context, key Key) (rec Record, b []byte, found bool, err error) {
-	data := make(chan struct{})
-	var findErr error
+	within := limit(ctx, g.cfg.CallTimeout)
+	defer within.end()
+	asked := make(chan foundData, 1)
 	go func() {
-		defer close(data)
+		var d foundData
 		defer func() {
 			if p := recover(); p != nil {
-				findErr = &UnavailableError{Component: ComponentStore, Op: "find", Err: fmt.Errorf("panic: %v", p)}
+				d.err = fmt.Errorf("panic: %v", p)
 			}
+			asked <- d
 		}()
-		b, found, findErr = g.find(ctx, key)
+		d = g.findIn(within, key)
 	}()
 	rec, err = g.get(ctx, key)
-	<-data
-	return rec, b, found, errors.Join(err, findErr)
+	d, findErr := g.awaitData(ctx, within, asked)
+	return rec, d.b, d.found, errors.Join(err, findErr)
+}
+
+// awaitData waits for the data as long as within allows.
+func (g *Guard) awaitData(ctx, within context.Context, asked <-chan foundData) (d foundData, err error) {
+	select {
+	case d = <-asked:
+	default:
+		select {
+		case d = <-asked:
+		case <-within.Done():
+			d.err = within.Err()
+		}
+	}
+	return d, g.outcome(ctx, ComponentStore, "find", d.err)
 }
 
 // findRecord asks a store that can read both at once. ok is false if it cannot
@@ -89,6 +107,21 @@ func (g *Guard) findRecord(ctx context.Context, key Key) (rec Record, b []byte, 
 type foundData struct {
 	b     []byte
 	found bool
+	err   error
+}
+
+// findIn asks the store itself, with the context if it takes one.
+func (g *Guard) findIn(ctx context.Context, key Key) (d foundData) {
+	if s, ok := g.inner.(ctxFinder); ok {
+		d.b, d.found, d.err = s.FindCtx(ctx, string(key))
+	} else {
+		d.b, d.found, d.err = g.inner.Find(string(key))
+	}
+	return d
+}
+
+type ctxFinder interface {
+	FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 }
 
 func (g *Guard) find(ctx context.Context, key Key) ([]byte, bool, error) {
@@ -96,16 +129,14 @@ func (g *Guard) find(ctx context.Context, key Key) ([]byte, bool, error) {
 		return g.inner.Find(string(key))
 	}
 	d, err := call(g, ctx, ComponentStore, "find", func(ctx context.Context) (foundData, error) {
-		if s, ok := g.inner.(interface {
-			FindCtx(context.Context, string) ([]byte, bool, error)
-		}); ok {
-			b, found, err := s.FindCtx(ctx, string(key))
-			return foundData{b, found}, err
+		ask := func() (foundData, error) {
+			d := g.findIn(ctx, key)
+			return d, d.err
 		}
-		return patient(g, ctx, func() (foundData, error) {
-			b, found, err := g.inner.Find(string(key))
-			return foundData{b, found}, err
-		})
+		if _, ok := g.inner.(ctxFinder); ok {
+			return ask()
+		}
+		return patient(g, ctx, ask)
 	})
 	return d.b, d.found, err
 }

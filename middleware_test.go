@@ -242,19 +242,30 @@ func (s *stuckStore) Find(token string) ([]byte, bool, error) {
 }
 
 func TestAStoreThatDoesNotAnswerIsNotWaitedForLong(t *testing.T) {
-	sm := newManager()
-	sm.Store = &stuckStore{&immortalStore{}, nil}
-	bubbleOn(t, sm, func(t *testing.T, a *app) {
-		store := a.guard.Store().(*stuckStore)
-		store.stuck = make(chan struct{})
-		b := a.browser()
-		b.login(t, "alice")
-		start := time.Now()
-		require.Equal(t, http.StatusServiceUnavailable, b.get("/whoami").Code)
-		require.Equal(t, 2*time.Second, time.Since(start))
-		close(store.stuck)
-		require.Equal(t, "alice", b.whoami())
-	}, withMemoryRegistry)
+	for name, registry := range map[string]func(*scsguard.Config){
+		"registry in the process": withMemoryRegistry,
+		"registry elsewhere": func(cfg *scsguard.Config) {
+			cfg.Registry, cfg.Keys = mute{scsguard.NewMemoryRegistry()}, [][]byte{make([]byte, 32)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sm := newManager()
+			sm.Store = &stuckStore{&immortalStore{}, nil}
+			bubbleOn(t, sm, func(t *testing.T, a *app) {
+				store := a.guard.Store().(*stuckStore)
+				store.stuck = make(chan struct{})
+				b := a.browser()
+				b.login(t, "alice")
+				start := time.Now()
+				require.Equal(t, http.StatusServiceUnavailable, b.get("/whoami").Code)
+				require.Equal(t, 2*time.Second, time.Since(start))
+				require.False(t, a.guard.Health().OK)
+				close(store.stuck)
+				require.Equal(t, "alice", b.whoami())
+				require.True(t, a.guard.Health().OK)
+			}, registry)
+		})
+	}
 }
 
 func TestClientIP(t *testing.T) {

@@ -147,9 +147,9 @@ func (w *Warning) fields(f fields) {
 // MarshalBinary encodes the record, its Key included: keep the result where the
 // session data is kept.
 func (r Record) MarshalBinary() ([]byte, error) {
-	w := &fieldWriter{b: []byte{recordVersion}}
-	r.fields(w)
-	reader := &fieldReader{rest: codecReader{rest: string(r.Extra)}}
+	w := fieldWriter{b: []byte{recordVersion}}
+	r.fields(fields{w: &w})
+	reader := readFields(string(r.Extra))
 	if reader.extra(tagLast); reader.err != nil {
 		return nil, errors.New("scsguard: Record.Extra does not hold fields of a later version")
 	}
@@ -164,38 +164,82 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if len(b) > maxRecordLen {
 		return fmt.Errorf("scsguard: record: %d bytes are no record", len(b))
 	}
-	old := *r // a record read into another variable would be made on the heap, for every request
-	*r = Record{}
-	reader := &fieldReader{rest: codecReader{rest: string(b[1:])}}
-	r.fields(reader)
-	r.Extra = reader.extra(tagLast)
+	var read Record
+	reader := readFields(string(b[1:]))
+	read.fields(fields{r: &reader})
+	read.Extra = reader.extra(tagLast)
 	if reader.err != nil {
-		*r = old
 		return fmt.Errorf("scsguard: record: %w", reader.err)
 	}
+	*r = read
 	return nil
 }
 
-// fields is one direction of the encoding.
-type fields interface {
-	text(tag uint64, v *string)
-	texts(tag uint64, v *[]string)
-	flag(tag uint64, v *bool)
-	time(tag uint64, v *time.Time)
-	addr(tag uint64, v *netip.Addr)
-	warnings(tag uint64, v *[]Warning)
-	signed(tag uint64, v int64) (int64, bool)
-	bad(tag uint64)
+// fields is one direction of the encoding: it reads if there is a reader, else it
+// writes. It is no interface: what is handed to one is made on the heap, and a record
+// is read with every request.
+type fields struct {
+	r *fieldReader
+	w *fieldWriter
+}
+
+func (f fields) text(tag uint64, v *string) {
+	if f.r == nil {
+		f.w.text(tag, *v)
+	} else if f.r.has(tag) {
+		f.r.text(v)
+	}
+}
+
+func (f fields) texts(tag uint64, v *[]string) {
+	if f.r == nil {
+		f.w.texts(tag, *v)
+	} else if f.r.has(tag) {
+		f.r.texts(v)
+	}
+}
+
+func (f fields) flag(tag uint64, v *bool) {
+	if f.r == nil {
+		f.w.flag(tag, *v)
+	} else if f.r.has(tag) {
+		f.r.flag(v)
+	}
+}
+
+func (f fields) time(tag uint64, v *time.Time) {
+	if f.r == nil {
+		f.w.time(tag, *v)
+	} else if f.r.has(tag) {
+		f.r.time(v)
+	}
+}
+
+func (f fields) addr(tag uint64, v *netip.Addr) {
+	if f.r == nil {
+		f.w.addr(tag, *v)
+	} else if f.r.has(tag) {
+		f.r.addr(v)
+	}
+}
+
+func (f fields) warnings(tag uint64, v *[]Warning) {
+	if f.r == nil {
+		f.w.warnings(tag, *v)
+	} else if f.r.has(tag) {
+		f.r.warnings(v)
+	}
 }
 
 // number carries any integer that a varint holds.
 func number[T ~int | ~int64 | ~uint8 | ~uint64](f fields, tag uint64, v *T) {
-	n, read := f.signed(tag, int64(*v))
-	if !read {
-		return
-	}
-	if *v = T(n); int64(*v) != n {
-		f.bad(tag)
+	if f.r == nil {
+		f.w.signed(tag, int64(*v))
+	} else if f.r.has(tag) {
+		n := f.r.signed()
+		if *v = T(n); int64(*v) != n {
+			f.r.bad(tag)
+		}
 	}
 }
 
@@ -208,17 +252,15 @@ func (w *fieldWriter) put(tag uint64, value []byte) {
 	w.b = append(w.b, value...)
 }
 
-func (w *fieldWriter) bad(uint64) {}
-
-func (w *fieldWriter) text(tag uint64, v *string) {
-	if *v != "" {
-		w.put(tag, []byte(*v))
+func (w *fieldWriter) text(tag uint64, v string) {
+	if v != "" {
+		w.put(tag, []byte(v))
 	}
 }
 
-func (w *fieldWriter) texts(tag uint64, v *[]string) {
+func (w *fieldWriter) texts(tag uint64, v []string) {
 	var list []byte
-	for _, s := range *v {
+	for _, s := range v {
 		list = appendItem(list, []byte(s))
 	}
 	if len(list) > 0 {
@@ -230,31 +272,31 @@ func appendItem(list, item []byte) []byte {
 	return append(binary.AppendUvarint(list, uint64(len(item))), item...)
 }
 
-func (w *fieldWriter) flag(tag uint64, v *bool) {
-	if *v {
+func (w *fieldWriter) flag(tag uint64, v bool) {
+	if v {
 		w.put(tag, []byte{1})
 	}
 }
 
-func (w *fieldWriter) time(tag uint64, v *time.Time) {
+func (w *fieldWriter) time(tag uint64, v time.Time) {
 	if !v.IsZero() {
 		b := binary.BigEndian.AppendUint64(nil, uint64(v.Unix()))
 		w.put(tag, binary.BigEndian.AppendUint32(b, uint32(v.Nanosecond())))
 	}
 }
 
-func (w *fieldWriter) addr(tag uint64, v *netip.Addr) {
+func (w *fieldWriter) addr(tag uint64, v netip.Addr) {
 	if v.IsValid() {
 		b, _ := v.MarshalBinary() // it never fails
 		w.put(tag, b)
 	}
 }
 
-func (w *fieldWriter) warnings(tag uint64, v *[]Warning) {
+func (w *fieldWriter) warnings(tag uint64, v []Warning) {
 	var list []byte
-	for _, warning := range *v {
-		item := &fieldWriter{}
-		warning.fields(item)
+	for _, warning := range v {
+		item := fieldWriter{}
+		warning.fields(fields{w: &item})
 		list = appendItem(list, item.b)
 	}
 	if len(list) > 0 {
@@ -262,9 +304,8 @@ func (w *fieldWriter) warnings(tag uint64, v *[]Warning) {
 	}
 }
 
-func (w *fieldWriter) signed(tag uint64, v int64) (int64, bool) {
+func (w *fieldWriter) signed(tag uint64, v int64) {
 	if v != 0 {
 		w.put(tag, binary.AppendVarint(nil, v))
 	}
-	return 0, false
 }

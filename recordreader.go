@@ -3,6 +3,7 @@ package scsguard
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -12,60 +13,68 @@ import (
 // otherwise are refused, so that a record has one encoding. Texts are parts of what
 // is read: the record is copied once, as a whole.
 type fieldReader struct {
-	rest codecReader // behind the field at the front
-	// front is the field at the front, with the tag 0 if there is none yet.
-	front struct {
-		tag   uint64
-		value string
-	}
-	err error
+	rest  codecReader // behind the field at the front
+	tag   uint64      // of the field at the front, noField if there is none
+	value string
+	err   error
 }
+
+// noField is behind all tags: whoever asks for one finds that it is not there.
+const noField = math.MaxUint64
 
 var errMalformed = errors.New("malformed")
 
-// look looks at the next field. It returns false at the end.
-func (r *fieldReader) look() bool {
-	if r.front.tag != 0 {
-		return true
+func readFields(b string) fieldReader {
+	r := fieldReader{rest: codecReader{rest: b}}
+	r.next()
+	return r
+}
+
+// next goes on to the next field.
+func (r *fieldReader) next() {
+	if r.tag, r.value = noField, ""; r.err != nil || r.rest.rest == "" {
+		return
 	}
-	if r.rest.rest == "" {
-		return false
-	}
-	r.front.tag = r.rest.uvarint()
-	r.front.value = r.rest.text()
-	if r.rest.bad || r.front.tag == 0 {
+	tag, value := r.rest.uvarint(), r.rest.text()
+	if r.rest.bad || tag == 0 || tag == noField {
 		r.bad(0)
+		return
+	}
+	r.tag, r.value = tag, value
+}
+
+// has reports whether the field at the front may be the one that is asked for.
+func (r *fieldReader) has(tag uint64) bool { return r.tag <= tag && r.require(tag) }
+
+// require makes sure that it is. If not it is out of order, or comes twice; and nothing
+// that is written is empty.
+func (r *fieldReader) require(tag uint64) bool {
+	if r.tag < tag || r.value == "" {
+		r.bad(r.tag)
 		return false
 	}
 	return true
 }
 
-// take returns a field's value, and whether there is one.
-func (r *fieldReader) take(tag uint64) (string, bool) {
-	if r.err != nil || !r.look() || r.front.tag > tag {
-		return "", false
-	}
-	v := r.front.value
-	if r.front.tag < tag || v == "" { // out of order, or twice; and nothing that is written is empty
-		r.bad(r.front.tag)
-		return "", false
-	}
-	r.front.tag = 0
-	return v, true
+// take returns the value of the field at the front, and goes on.
+func (r *fieldReader) take() (tag uint64, value string) {
+	tag, value = r.tag, r.value
+	r.next()
+	return tag, value
 }
 
 // extra returns the fields that are left, which must be of a later version: with
 // tags from limit on.
 func (r *fieldReader) extra(limit uint64) (extra []byte) {
 	last := limit - 1
-	for r.err == nil && r.look() {
-		tag, value := r.front.tag, r.front.value
+	for r.tag != noField {
+		tag, value := r.take()
 		if tag <= last {
 			r.bad(tag)
 			return nil
 		}
 		extra = appendText(appendUvarint(extra, tag), value)
-		last, r.front.tag = tag, 0
+		last = tag
 	}
 	return extra
 }
@@ -74,53 +83,44 @@ func (r *fieldReader) bad(tag uint64) {
 	if r.err == nil {
 		r.err = fmt.Errorf("field %d: %w", tag, errMalformed)
 	}
+	r.tag = noField
 }
 
-func (r *fieldReader) text(tag uint64, v *string) {
-	if s, ok := r.take(tag); ok {
-		*v = s
-	}
-}
+func (r *fieldReader) text(v *string) { _, *v = r.take() }
 
 // items calls f for each item of a list.
-func (r *fieldReader) items(tag uint64, f func(item string)) {
-	s, ok := r.take(tag)
-	if !ok {
-		return
-	}
-	list := codecReader{rest: s}
+func (r *fieldReader) items(f func(item string) bool) {
+	tag, value := r.take()
+	list := codecReader{rest: value}
 	for n := 0; list.rest != "" && r.err == nil; n++ {
 		item := list.text()
-		if list.bad || n == maxListLen {
-			r.bad(tag)
-			return
-		}
-		f(item)
-	}
-}
-
-func (r *fieldReader) texts(tag uint64, v *[]string) {
-	r.items(tag, func(item string) { *v = append(*v, item) })
-}
-
-func (r *fieldReader) flag(tag uint64, v *bool) {
-	if s, ok := r.take(tag); ok {
-		if *v = true; s != "\x01" {
+		if list.bad || n == maxListLen || !f(item) {
 			r.bad(tag)
 		}
 	}
 }
 
-func (r *fieldReader) time(tag uint64, v *time.Time) {
-	s, ok := r.take(tag)
-	if !ok {
-		return
+func (r *fieldReader) texts(v *[]string) {
+	r.items(func(item string) bool {
+		*v = append(*v, item)
+		return true
+	})
+}
+
+func (r *fieldReader) flag(v *bool) {
+	tag, value := r.take()
+	if *v = true; value != "\x01" {
+		r.bad(tag)
 	}
-	if len(s) != 12 {
+}
+
+func (r *fieldReader) time(v *time.Time) {
+	tag, value := r.take()
+	if len(value) != 12 {
 		r.bad(tag)
 		return
 	}
-	fixed := codecReader{rest: s}
+	fixed := codecReader{rest: value}
 	seconds, nanos := int64(fixed.fixed(8)), fixed.fixed(4)
 	*v = time.Unix(seconds, int64(nanos)).UTC()
 	if nanos >= 1e9 || v.IsZero() || v.Unix() != seconds {
@@ -128,35 +128,32 @@ func (r *fieldReader) time(tag uint64, v *time.Time) {
 	}
 }
 
-func (r *fieldReader) addr(tag uint64, v *netip.Addr) {
-	if s, ok := r.take(tag); ok {
-		if err := v.UnmarshalBinary([]byte(s)); err != nil || !v.IsValid() {
-			r.bad(tag)
-		}
+func (r *fieldReader) addr(v *netip.Addr) {
+	tag, value := r.take()
+	if err := v.UnmarshalBinary([]byte(value)); err != nil || !v.IsValid() {
+		r.bad(tag)
 	}
 }
 
-func (r *fieldReader) warnings(tag uint64, v *[]Warning) {
-	r.items(tag, func(item string) {
-		inner := &fieldReader{rest: codecReader{rest: item}}
+func (r *fieldReader) warnings(v *[]Warning) {
+	r.items(func(item string) bool {
+		inner := readFields(item)
 		var w Warning
-		w.fields(inner)
-		if inner.look() || inner.err != nil { // in this order: what cannot be read is an error
-			r.bad(tag)
-		}
+		w.fields(fields{r: &inner})
 		*v = append(*v, w)
+		return inner.whole()
 	})
 }
 
-func (r *fieldReader) signed(tag uint64, _ int64) (int64, bool) {
-	s, ok := r.take(tag)
-	if !ok {
-		return 0, false
-	}
-	number := codecReader{rest: s}
+// whole reports whether everything was read and made sense.
+func (r *fieldReader) whole() bool { return r.err == nil && r.tag == noField }
+
+func (r *fieldReader) signed() int64 {
+	tag, value := r.take()
+	number := codecReader{rest: value}
 	v := number.varint()
 	if v == 0 || number.bad || number.rest != "" {
 		r.bad(tag)
 	}
-	return v, true
+	return v
 }

@@ -61,8 +61,8 @@ func (f *family) fields(w fields) {
 }
 
 func (f family) encode() []byte {
-	w := &fieldWriter{b: []byte{familyVersion}}
-	f.fields(w)
+	w := fieldWriter{b: []byte{familyVersion}}
+	f.fields(fields{w: &w})
 	return w.b
 }
 
@@ -72,9 +72,9 @@ func decodeFamily(b []byte) (f family, err error) {
 	if len(b) == 0 || b[0] != familyVersion {
 		return family{}, errFamily
 	}
-	r := &fieldReader{rest: codecReader{rest: string(b[1:])}}
-	f.fields(r)
-	if r.look() || r.err != nil || f.ID == "" { // in this order: what cannot be read is an error
+	r := readFields(string(b[1:]))
+	f.fields(fields{r: &r})
+	if !r.whole() || f.ID == "" {
 		return family{}, errFamily
 	}
 	return f, nil

@@ -37,6 +37,8 @@ var (
 			"sessions to their device and write a trail. gorilla/sessions has no idle timeout and is only read."}
 	onRedis = &section{title: "A request, on Redis", head: append([]string{"values"}, head(cells)...),
 		text: "Redis on the same machine. A time is that of all round trips, of encoding and of decoding."}
+	farRedis = &section{title: "A request, on Redis half a millisecond away", head: append([]string{"values"}, head(cells)...),
+		text: "The same over a relay that keeps everything for a quarter of a millisecond in each direction, as a network would, the bare GET as well."}
 	logins = &section{title: "A login", head: []string{"among", "", "time", "ratio", "allocations"},
 		text: "With five values. The ratio is to the guard among one session."}
 	growth = &section{title: "Growth", head: []string{"live sessions", "", "time (more than among one)", "time / same library, one session"},
@@ -59,7 +61,7 @@ var (
 	soaking = &section{title: "Endurance", head: []string{"after", "requests", "live heap", "goroutines"},
 		text: "As many requests as the processors bear, of 1,000 sessions and of strangers; some change their session. Nobody logs in or out: what has\n" +
 			"ended is remembered for an hour after its deadline."}
-	sections = []*section{targets, inMemory, onRedis, logins, growth, memory, strangersIn, overHTTP, flooding, soaking}
+	sections = []*section{targets, inMemory, onRedis, farRedis, logins, growth, memory, strangersIn, overHTTP, flooding, soaking}
 )
 
 // head leaves out the first cell of comparing, which is empty.

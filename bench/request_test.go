@@ -24,6 +24,7 @@ const (
 	guardUnbound = "guard, Codec, without binding"
 	guardSealed  = "guard, Codec, sealed trail"
 	guardTheirs  = "guard, gob, on redisstore"
+	codecTheirs  = "guard, Codec, on redisstore"
 	scsWithout   = "scs"
 	guardFull    = guardSealed // what the goals are about
 )
@@ -90,42 +91,56 @@ func goals(where string, results []result) {
 func BenchmarkRedisRequest(b *testing.B) {
 	for _, n := range sizes {
 		b.Run(fmt.Sprintf("values=%d", n), func(b *testing.B) {
-			pool := redistest.Start(b).Pool()
-			theirs := world{values: n, store: func() scs.Store { return redisstore.New(pool) }, registry: func() scsguard.Registry { return redisregistry.New(pool) }}
-			ours := theirs
-			ours.store = func() scs.Store { return redisregistry.NewStore(pool) }
-			apps := []app{
-				openSCS(scsWithout, 0)(b, theirs),
-				openSCS(scsIdle, idle)(b, theirs),
-				openGuard(guardTheirs, scs.GobCodec{})(b, theirs),
-				openGuard(guardGob, scs.GobCodec{})(b, ours),
-				openGuard(guardCodec, scsguard.Codec{})(b, ours),
-			}
-			key := "scs:session:" + apps[4].cookies[hit][len("__Host-session="):]
-			all := append([]contestant{{bareGET, func() {
-				c := pool.Get()
-				defer c.Close()
-				if _, err := redis.Bytes(c.Do("GET", key)); err != nil {
-					panic(err)
-				}
-			}}}, visiting(apps, hit)...)
-			results := contest(b, 4, scsIdle, all)
+			results := contestOn(b, redistest.Start(b).Pool(), n)
 			onRedis.compare(fmt.Sprint(n), results, scsIdle)
-			if n != sizes[0] {
-				return
-			}
-			goal("Redis: time of "+guardCodec, 0.50, find(results, guardCodec).ratio)
-			get := find(results, bareGET).ns
-			for _, g := range []struct {
-				name  string
-				limit float64
-			}{{guardCodec, 1.25}, {guardTheirs, 1.40}} {
-				r := find(results, g.name).ns
-				got := r
-				got.Center, got.Lo, got.Hi = r.Center/get.Center, r.Lo/get.Hi, r.Hi/get.Lo
-				goal("Redis: time of "+g.name+" / one GET", g.limit, got)
-				b.ReportMetric(got.Center, unit(g.name)+"/GET")
+			if n == sizes[0] {
+				redisGoals(b, "Redis", results)
 			}
 		})
+	}
+	b.Run("far", func(b *testing.B) {
+		results := contestOn(b, far(b, redistest.Start(b).Addr), sizes[0])
+		farRedis.compare(fmt.Sprint(sizes[0]), results, scsIdle)
+		redisGoals(b, "Redis, half a millisecond away", results)
+	})
+}
+
+// contestOn lets all applications of n values on Redis take turns.
+func contestOn(b *testing.B, pool *redis.Pool, n int) []result {
+	theirs := world{values: n, store: func() scs.Store { return redisstore.New(pool) }, registry: func() scsguard.Registry { return redisregistry.New(pool) }}
+	ours := theirs
+	ours.store = func() scs.Store { return redisregistry.NewStore(pool) }
+	apps := []app{
+		openSCS(scsWithout, 0)(b, theirs),
+		openSCS(scsIdle, idle)(b, theirs),
+		openGuard(guardTheirs, scs.GobCodec{})(b, theirs),
+		openGuard(codecTheirs, scsguard.Codec{})(b, theirs),
+		openGuard(guardGob, scs.GobCodec{})(b, ours),
+		openGuard(guardCodec, scsguard.Codec{})(b, ours),
+	}
+	key := "scs:session:" + apps[len(apps)-1].cookies[hit][len("__Host-session="):]
+	get := func() {
+		c := pool.Get()
+		defer c.Close()
+		if _, err := redis.Bytes(c.Do("GET", key)); err != nil {
+			panic(err)
+		}
+	}
+	return contest(b, 4, scsIdle, append([]contestant{{bareGET, get}}, visiting(apps, hit)...))
+}
+
+// redisGoals compares with what a request may cost.
+func redisGoals(b *testing.B, where string, results []result) {
+	goal(where+": time of "+guardCodec, 0.50, find(results, guardCodec).ratio)
+	get := find(results, bareGET).ns
+	for _, g := range []struct {
+		name  string
+		limit float64
+	}{{guardCodec, 1.25}, {codecTheirs, 1.40}, {guardTheirs, 1.40}} {
+		r := find(results, g.name).ns
+		got := r
+		got.Center, got.Lo, got.Hi = r.Center/get.Center, r.Lo/get.Hi, r.Hi/get.Lo
+		goal(where+": time of "+g.name+" / one GET", g.limit, got)
+		b.ReportMetric(got.Center, unit(g.name)+"/GET")
 	}
 }

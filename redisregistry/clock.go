@@ -64,27 +64,35 @@ func (c *clock) observe(sent, received, redis time.Time) offset {
 }
 
 // shiftRecord moves all times of a record by the same amount.
-func shiftRecord(r scsguard.Record, d time.Duration) scsguard.Record {
-	for _, t := range []*time.Time{
+func shiftRecord(r *scsguard.Record, d time.Duration) {
+	for _, t := range [...]*time.Time{
 		&r.Created, &r.AuthTime, &r.LastActivity, &r.Absolute, &r.AbsoluteSince, &r.TokenSince,
 		&r.Lease, &r.MovedAt, &r.GraceUntil, &r.Ending.At, &r.Ending.Due, &r.ReplacedAt,
 	} {
 		*t = shift(*t, d)
 	}
 	if r.Warnings != nil {
-		warnings := make([]scsguard.Warning, len(r.Warnings))
+		warnings := make([]scsguard.Warning, len(r.Warnings)) // others may hold those there are
 		for i, w := range r.Warnings {
 			w.Time = shift(w.Time, d)
 			warnings[i] = w
 		}
 		r.Warnings = warnings
 	}
+}
+
+// fromRedisInto converts a record where it is: to copy one takes as long as to read it.
+func (o offset) fromRedisInto(r *scsguard.Record) { shiftRecord(r, o.mid()) }
+
+func (o offset) recordToRedis(r scsguard.Record) scsguard.Record {
+	shiftRecord(&r, -o.mid())
 	return r
 }
 
-func (o offset) recordToRedis(r scsguard.Record) scsguard.Record { return shiftRecord(r, -o.mid()) }
-
-func (o offset) recordFromRedis(r scsguard.Record) scsguard.Record { return shiftRecord(r, o.mid()) }
+func (o offset) recordFromRedis(r scsguard.Record) scsguard.Record {
+	shiftRecord(&r, o.mid())
+	return r
+}
 
 func (o offset) endingToRedis(e scsguard.Ending) scsguard.Ending {
 	e.At, e.Due = o.toRedis(e.At), o.toRedis(e.Due)

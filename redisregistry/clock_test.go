@@ -84,10 +84,10 @@ func TestEveryTimeOfARecordIsConvertedAndZeroStaysZero(t *testing.T) {
 	}
 	fill(reflect.ValueOf(&rec).Elem(), true)
 	require.Equal(t, 13, n)
-	moved := shiftRecord(rec, time.Hour)
+	moved := offset{time.Hour, time.Hour}.recordFromRedis(rec)
 	fill(reflect.ValueOf(&moved).Elem(), false)
 	require.Equal(t, began, rec.Warnings[0].Time, "the record that was handed in is unchanged")
-	require.Equal(t, scsguard.Record{}, shiftRecord(scsguard.Record{}, time.Hour))
+	require.Equal(t, scsguard.Record{}, offset{time.Hour, time.Hour}.recordFromRedis(scsguard.Record{}))
 }
 
 func TestEveryScriptTouchesOneKey(t *testing.T) {

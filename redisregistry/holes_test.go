@@ -240,7 +240,7 @@ func TestPollsWithinATouchIntervalWriteNothing(t *testing.T) {
 	require.NoError(t, err)
 	for line := range strings.Lines(stats) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
-		require.Contains(t, []string{"", "# Commandstats", "cmdstat_get", "cmdstat_time", "cmdstat_config|resetstat", "cmdstat_info"}, name)
+		require.Contains(t, []string{"", "# Commandstats", "cmdstat_mget", "cmdstat_time", "cmdstat_config|resetstat", "cmdstat_info"}, name)
 	}
 }
 

@@ -106,7 +106,7 @@ func (r *Registry) Get(ctx context.Context, key scsguard.Key) (rec scsguard.Reco
 
 // visible is a record as readers see it, on the clock of this process.
 func (l *link) visible(s stored) scsguard.Record {
-	if !s.there() || s.rec.State == scsguard.StateReserved {
+	if !s.visible() {
 		return scsguard.Record{}
 	}
 	return l.off.recordFromRedis(s.rec)

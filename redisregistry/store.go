@@ -161,8 +161,8 @@ func escapeGlob(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`).Replace(s)
 }
 
-// FindRecordCtx returns record and data in one round trip, if registry is one of this
-// package with the same pool and prefix.
+// FindRecordCtx returns record and data in one round trip, as they were at one moment,
+// if registry is one of this package with the same pool and prefix.
 func (s *Store) FindRecordCtx(ctx context.Context, registry scsguard.Registry, key scsguard.Key) (rec scsguard.Record, data []byte, found, ok bool, err error) {
 	r, ok := registry.(*Registry)
 	if !ok || r.prefix != s.prefix || !samePool(r.pool, s.pool) {
@@ -172,24 +172,33 @@ func (s *Store) FindRecordCtx(ctx context.Context, registry scsguard.Registry, k
 		return rec, nil, false, true, err
 	}
 	err = r.with(ctx, func(l *link) error {
-		replies, err := l.pipeline(command{"GET", []any{s.prefix + string(key)}}, command{"GET", []any{r.record(key)}})
+		// Both lie in one slot, so that a cluster answers as well.
+		both := r.record(key)
+		replies, err := l.pipeline(command{"MGET", []any{both[1 : 1+len(s.prefix)+len(key)], both}})
 		if err != nil {
 			return err
 		}
-		var raw []byte
-		if data, err = bytesOrNil(replies[0], nil); err != nil {
+		values, err := redis.Values(replies[0], nil)
+		if err != nil || len(values) != 2 {
+			return errors.Join(err, shortAnswer(values, 2))
+		}
+		if data, err = bytesOrNil(values[0], nil); err != nil {
 			return err
 		}
-		if raw, err = bytesOrNil(replies[1], nil); err != nil {
+		raw, err := bytesOrNil(values[1], nil)
+		if err != nil {
 			return err
 		}
-		there := decode(key, raw)
-		if there.parent != "" {
+		there := stored{key: key}
+		if there.read(raw); there.parent != "" {
 			if there, err = l.promoted(r.keyspace, there); err != nil {
 				return err
 			}
 		}
-		rec = l.visible(there)
+		if there.visible() {
+			rec = there.rec
+			l.off.fromRedisInto(&rec)
+		}
 		return nil
 	})
 	if err != nil {
@@ -201,6 +210,10 @@ func (s *Store) FindRecordCtx(ctx context.Context, registry scsguard.Registry, k
 // samePool reports whether two pools are the same one. Those that cannot be compared
 // are not.
 func samePool(a, b Pool) bool {
+	if p, ok := a.(*redis.Pool); ok {
+		q, ok := b.(*redis.Pool)
+		return ok && p == q
+	}
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 

@@ -26,7 +26,10 @@ type stored struct {
 
 // there reports whether there is a record, for everybody who does not know of a move
 // under way.
-func (s stored) there() bool { return s.raw != nil && s.parent == "" }
+func (s *stored) there() bool { return s.raw != nil && s.parent == "" }
+
+// visible reports whether readers see it: nobody is told of a login in progress.
+func (s *stored) visible() bool { return s.there() && s.rec.State != scsguard.StateReserved }
 
 // rest is the time that is left until t, within what arithmetic can bear.
 func rest(t, now time.Time) time.Duration { return min(max(t.Sub(now), 0), century) }
@@ -82,18 +85,23 @@ const headLen = 5
 
 var errMalformed = errors.New("scsguard: a record in Redis cannot be read")
 
-// decode reads what lies under a key; raw is nil for nothing. What cannot be read has
-// ended, as invalid.
+// decode is what lies under a key; raw is nil for nothing.
 func decode(key scsguard.Key, raw []byte) stored {
-	s := stored{key: key, raw: raw}
-	if raw == nil {
-		return s
+	s := stored{key: key}
+	s.read(raw)
+	return s
+}
+
+// read makes a stored, of which nothing but the key is known yet, what raw says. What
+// cannot be read has ended, as invalid.
+func (s *stored) read(raw []byte) {
+	if s.raw = raw; raw == nil {
+		return
 	}
 	if err := s.parse(raw); err != nil {
-		return stored{key: key, raw: raw, bad: true, rec: scsguard.Record{Key: key, State: scsguard.StateEnded, Confirmed: true,
+		*s = stored{key: s.key, raw: raw, bad: true, rec: scsguard.Record{Key: s.key, State: scsguard.StateEnded, Confirmed: true,
 			Ending: scsguard.Ending{Kind: scsguard.EventLogout, Reason: scsguard.EndInvalid}}}
 	}
-	return s
 }
 
 func (s *stored) parse(b []byte) error {

@@ -1,0 +1,170 @@
+package redisregistry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// do runs one command.
+func (l *link) do(command string, args ...any) (any, error) {
+	if err := l.ctx.Err(); err != nil {
+		return nil, err
+	}
+	v, err := l.send(command, args...)
+	l.answered = l.answered || err == nil
+	return v, err
+}
+
+// send waits for the answer until the deadline of the context. A context that is
+// cancelled before is waited for as well if it has a deadline: to watch it would cost
+// every call a goroutine, and Redis has the command already.
+func (l *link) send(command string, args ...any) (any, error) {
+	if deadline, ok := l.ctx.Deadline(); ok {
+		if c, ok := l.conn.(redis.ConnWithTimeout); ok {
+			v, err := c.DoWithTimeout(max(time.Until(deadline), time.Microsecond), command, args...)
+			if err != nil && !time.Now().Before(deadline) {
+				err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+			}
+			return v, err
+		}
+	}
+	if c, ok := l.conn.(redis.ConnWithContext); ok && l.ctx.Done() != nil {
+		return c.DoContext(l.ctx, command, args...)
+	}
+	return l.conn.Do(command, args...)
+}
+
+// learn learns what time it is in Redis from an answer to a question asked at sent.
+func (l *link) learn(sent time.Time, answer []any) error {
+	if len(answer) != 2 {
+		return errAnswer
+	}
+	seconds, err := redis.Int64(answer[0], nil)
+	if err != nil {
+		return errAnswer
+	}
+	micros, err := redis.Int64(answer[1], nil)
+	if err != nil {
+		return errAnswer
+	}
+	l.now = time.Unix(seconds, micros*int64(time.Microsecond)).UTC()
+	l.off = l.clock.observe(sent, time.Now(), l.now)
+	return nil
+}
+
+var errAnswer = errors.New("scsguard: Redis answers something else than the script should")
+
+// A script is Lua that Redis keeps under its hash.
+type script struct {
+	name, source string
+	hash         string
+}
+
+func newScript(name string, parts ...string) script {
+	source := strings.Join(parts, "\n")
+	return script{name, source, redis.NewScript(1, source).Hash()}
+}
+
+// run runs a script on one key.
+func (l *link) run(s script, key string, args ...any) (any, error) {
+	all := append([]any{s.hash, 1, key}, args...)
+	v, err := l.do("EVALSHA", all...)
+	if isUnknown(err) {
+		all[0] = s.source
+		v, err = l.do("EVAL", all...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("scsguard: %s: %w", s.name, err)
+	}
+	return v, nil
+}
+
+// isUnknown reports whether Redis does not have the script.
+func isUnknown(answer any) bool {
+	err, _ := answer.(error)
+	var refused redis.Error
+	return errors.As(err, &refused) && strings.HasPrefix(string(refused), "NOSCRIPT")
+}
+
+// runAll runs a script on several keys. No run relies on another one.
+func (l *link) runAll(s script, keys []string, args ...any) ([]any, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	first, err := l.run(s, keys[0], args...) // Redis has the script from here on, unless somebody flushes it
+	if err != nil {
+		return nil, err
+	}
+	commands := make([]command, len(keys)-1)
+	for i, key := range keys[1:] {
+		commands[i] = command{"EVALSHA", append([]any{s.hash, 1, key}, args...)}
+	}
+	rest, err := l.pipeline(commands...)
+	for i := 0; err == nil && i < len(rest); i++ {
+		if isUnknown(rest[i]) {
+			rest[i], err = l.run(s, keys[i+1], args...)
+		}
+	}
+	return append([]any{first}, rest...), err
+}
+
+// ask runs a script that answers with a list and, as its last two elements, Redis's time
+// in strings of seconds and microseconds.
+func (l *link) ask(s script, key string, args ...any) ([]any, error) {
+	sent := time.Now()
+	reply, err := redis.Values(l.run(s, key, args...))
+	if err != nil {
+		return nil, err
+	}
+	n := max(len(reply)-2, 0)
+	return reply[:n], l.learn(sent, reply[n:])
+}
+
+// A command is one of several that are sent at once. None of them may change
+// anything that another one relies on.
+type command struct {
+	name string
+	args []any
+}
+
+// pipeline sends commands at once, and TIME after them. Errors that Redis answers are
+// among the answers.
+//
+// It is on the path of every request. TIME is asked for although this process could
+// count on from the last answer: it would be wrong for as long as it did after its
+// machine, or Redis's, had stood still, and saves a twentieth of a request to a Redis on
+// the same machine.
+func (l *link) pipeline(commands ...command) ([]any, error) {
+	if err := l.ctx.Err(); err != nil {
+		return nil, err
+	}
+	sent := time.Now()
+	for _, c := range commands {
+		if err := l.conn.Send(c.name, c.args...); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.conn.Send("TIME"); err != nil {
+		return nil, err
+	}
+	// From here on the answers have to be taken, or the connection given up: else the
+	// pool would take them, however long that takes.
+	replies, err := redis.Values(l.send(""))
+	if err != nil {
+		return nil, err
+	}
+	if len(replies) != len(commands)+1 {
+		return nil, errAnswer
+	}
+	l.answered = true
+	now, err := redis.Values(replies[len(commands)], nil)
+	if err != nil {
+		return nil, err
+	}
+	return replies[:len(commands)], l.learn(sent, now)
+}

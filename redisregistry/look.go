@@ -1,0 +1,144 @@
+package redisregistry
+
+import (
+	_ "embed"
+	"errors"
+
+	"github.com/gomodule/redigo/redis"
+
+	"github.com/scsguard/scsguard"
+)
+
+//go:embed lua/record.lua
+var recordLua string
+
+var recordScript = newScript("record", recordLua)
+
+// read returns what lies under keys of records, each in its state of this moment.
+func (l *link) read(ks keyspace, keys ...scsguard.Key) ([]stored, error) {
+	commands := make([]command, len(keys))
+	for i, key := range keys {
+		commands[i] = command{"GET", []any{ks.record(key)}}
+	}
+	replies, err := l.pipeline(commands...)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]stored, len(keys))
+	for i, key := range keys {
+		raw, err := bytesOrNil(replies[i], nil)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = decode(key, raw)
+	}
+	for i := range list {
+		if list[i].parent == "" {
+			continue
+		}
+		if list[i], err = l.promoted(ks, list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func bytesOrNil(reply any, err error) ([]byte, error) {
+	raw, err := redis.Bytes(reply, err)
+	if errors.Is(err, redis.ErrNil) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// promoted asks the old key whether the session has come: then it lives here,
+// whether or not who moved it has come to say so.
+func (l *link) promoted(ks keyspace, s stored) (stored, error) {
+	raw, err := bytesOrNil(l.do("GET", ks.record(s.parent)))
+	if err != nil {
+		return s, err
+	}
+	if old := decode(s.parent, raw); old.rec.State == scsguard.StateMoved && old.rec.Successor == s.key {
+		s.parent = ""
+	}
+	return s, nil
+}
+
+// look returns what lies under one key.
+func (l *link) look(ks keyspace, key scsguard.Key) (stored, error) {
+	list, err := l.read(ks, key)
+	if err != nil {
+		return stored{}, err
+	}
+	return list[0], nil
+}
+
+// present follows a session to its present key.
+func (l *link) present(ks keyspace, s stored) (stored, error) {
+	for s.rec.State == scsguard.StateMoved && l.ctx.Err() == nil {
+		next, err := l.look(ks, s.rec.Successor)
+		if err != nil || !next.there() {
+			return s, err
+		}
+		s = next
+	}
+	return s, l.ctx.Err()
+}
+
+// swap puts next in the place of what was read, unless that has changed: then it
+// returns what is there now. next without raw is nothing. tell publishes it.
+func (l *link) swap(ks keyspace, was, next stored, tell bool) (now stored, swapped bool, err error) {
+	var value []byte
+	if next.raw != nil {
+		if value, err = next.encode(); err != nil {
+			return was, false, err
+		}
+	}
+	channel := ""
+	if tell {
+		channel = ks.channel()
+	}
+	reply, err := l.ask(recordScript, ks.record(was.key), was.raw, value, next.ttl(l.now).Milliseconds(), channel, string(was.key))
+	if err != nil {
+		return was, false, err
+	}
+	if len(reply) != 2 {
+		return was, false, errAnswer
+	}
+	current, err := bytesOrNil(reply[1], nil)
+	if err != nil {
+		return was, false, err
+	}
+	if done, _ := redis.Int(reply[0], nil); done == 1 {
+		next.key, next.raw = was.key, value
+		return next, true, nil
+	}
+	if len(current) == 0 {
+		current = nil
+	}
+	now = decode(was.key, current)
+	if now.parent != "" {
+		now, err = l.promoted(ks, now)
+	}
+	return now, false, err
+}
+
+// change swaps until it has done what f wants: f changes the record it is given, and
+// says whether that is to be written.
+func (l *link) change(ks keyspace, s stored, f func(*stored) (write bool, err error)) (stored, bool, error) {
+	for {
+		next := s
+		write, err := f(&next)
+		if err != nil || !write {
+			return s, false, err
+		}
+		now, swapped, err := l.swap(ks, s, next, false)
+		if err != nil || swapped {
+			return now, swapped, err
+		}
+		s = now
+	}
+}
+
+// new marks a record that is to be written where nothing is.
+var fresh = []byte{}
