@@ -14,9 +14,10 @@ import (
 // a row of fields: tag, length, value, the first two as unsigned varints of
 // least length. Tags ascend and none comes twice. A field that has its zero
 // value is left out. Values: text and bytes as they are; numbers and durations
-// (nanoseconds) as varints; times as 8 bytes of seconds since 1970 and 4 of
-// nanoseconds, big endian; addresses as netip marshals them; lists as items,
-// each behind its length; a warning as a row of fields of its own.
+// (nanoseconds) as varints; times as varints of seconds since 1970 and, unless they
+// are none, nanoseconds, both less those of Created in a record that has it; addresses
+// as netip marshals them; lists as items, each behind its length; a warning as a row
+// of fields of its own.
 //
 // So equal records have equal bytes, and bytes that are accepted are exactly
 // those that would be written. Tags that are not known are of a later version:
@@ -96,17 +97,17 @@ func (r *Record) fields(f fields) {
 	f.text(tagBaseRole, &r.BaseRole)
 	f.text(tagKey, (*string)(&r.Key))
 	number(f, tagState, &r.State)
-	f.time(tagCreated, &r.Created)
-	f.time(tagAuthTime, &r.AuthTime)
+	f.time(tagCreated, &r.Created, time.Time{})
+	f.time(tagAuthTime, &r.AuthTime, r.Created)
 	f.texts(tagMethods, &r.Methods)
 	number(f, tagAAL, &r.AAL)
 	number(f, tagLoginAAL, &r.LoginAAL)
-	f.time(tagLastActivity, &r.LastActivity)
+	f.time(tagLastActivity, &r.LastActivity, r.Created)
 	number(f, tagIdle, &r.Idle)
-	f.time(tagAbsolute, &r.Absolute)
-	f.time(tagAbsoluteSince, &r.AbsoluteSince)
+	f.time(tagAbsolute, &r.Absolute, r.Created)
+	f.time(tagAbsoluteSince, &r.AbsoluteSince, r.Created)
 	number(f, tagLongestGap, &r.LongestGap)
-	f.time(tagTokenSince, &r.TokenSince)
+	f.time(tagTokenSince, &r.TokenSince, r.Created)
 	f.text(tagFingerprint, &r.Fingerprint)
 	f.addr(tagIP, &r.IP)
 	f.text(tagUserAgent, &r.UserAgent)
@@ -116,20 +117,20 @@ func (r *Record) fields(f fields) {
 	number(f, tagSeq, &r.Seq)
 	number(f, tagExtends, &r.Extends)
 	f.warnings(tagWarnings, &r.Warnings)
-	f.time(tagLease, &r.Lease)
+	f.time(tagLease, &r.Lease, r.Created)
 	f.text(tagOwner, &r.Owner)
 	f.text(tagSuccessor, (*string)(&r.Successor))
-	f.time(tagMovedAt, &r.MovedAt)
-	f.time(tagGraceUntil, &r.GraceUntil)
+	f.time(tagMovedAt, &r.MovedAt, r.Created)
+	f.time(tagGraceUntil, &r.GraceUntil, r.Created)
 	f.text(tagEndKind, (*string)(&r.Ending.Kind))
 	f.text(tagEndReason, (*string)(&r.Ending.Reason))
-	f.time(tagEndAt, &r.Ending.At)
-	f.time(tagEndDue, &r.Ending.Due)
+	f.time(tagEndAt, &r.Ending.At, r.Created)
+	f.time(tagEndDue, &r.Ending.Due, r.Created)
 	f.text(tagEndActor, &r.Ending.Actor)
 	f.text(tagEndDetail, &r.Ending.Detail)
 	number(f, tagEndKeep, &r.Ending.Keep)
 	f.flag(tagConfirmed, &r.Confirmed)
-	f.time(tagReplacedAt, &r.ReplacedAt)
+	f.time(tagReplacedAt, &r.ReplacedAt, r.Created)
 	f.addr(tagEndIP, &r.Ending.IP)
 	f.text(tagEndIPSource, &r.Ending.IPSource)
 	f.text(tagEndUserAgent, &r.Ending.UserAgent)
@@ -138,7 +139,7 @@ func (r *Record) fields(f fields) {
 }
 
 func (w *Warning) fields(f fields) {
-	f.time(tagWarnTime, &w.Time)
+	f.time(tagWarnTime, &w.Time, time.Time{})
 	f.text(tagWarnSession, &w.Session)
 	f.addr(tagWarnIP, &w.IP)
 	f.text(tagWarnUserAgent, &w.UserAgent)
@@ -207,12 +208,21 @@ func (f fields) flag(tag uint64, v *bool) {
 	}
 }
 
-func (f fields) time(tag uint64, v *time.Time) {
+// time carries a moment as its distance from another one, which both sides know by then.
+func (f fields) time(tag uint64, v *time.Time, since time.Time) {
 	if f.r == nil {
-		f.w.time(tag, *v)
+		f.w.time(tag, *v, since)
 	} else if f.r.has(tag) {
-		f.r.time(v)
+		f.r.time(v, since)
 	}
+}
+
+// split returns the seconds and nanoseconds since 1970, none for the zero time.
+func split(t time.Time) (seconds, nanos int64) {
+	if t.IsZero() {
+		return 0, 0
+	}
+	return t.Unix(), int64(t.Nanosecond())
 }
 
 func (f fields) addr(tag uint64, v *netip.Addr) {
@@ -278,11 +288,17 @@ func (w *fieldWriter) flag(tag uint64, v bool) {
 	}
 }
 
-func (w *fieldWriter) time(tag uint64, v time.Time) {
-	if !v.IsZero() {
-		b := binary.BigEndian.AppendUint64(nil, uint64(v.Unix()))
-		w.put(tag, binary.BigEndian.AppendUint32(b, uint32(v.Nanosecond())))
+func (w *fieldWriter) time(tag uint64, v, since time.Time) {
+	if v.IsZero() {
+		return
 	}
+	seconds, nanos := split(v)
+	fromSeconds, fromNanos := split(since)
+	b := binary.AppendVarint(nil, seconds-fromSeconds)
+	if nanos != fromNanos {
+		b = binary.AppendVarint(b, nanos-fromNanos)
+	}
+	w.put(tag, b)
 }
 
 func (w *fieldWriter) addr(tag uint64, v netip.Addr) {

@@ -114,16 +114,23 @@ func (r *fieldReader) flag(v *bool) {
 	}
 }
 
-func (r *fieldReader) time(v *time.Time) {
+func (r *fieldReader) time(v *time.Time, since time.Time) {
 	tag, value := r.take()
-	if len(value) != 12 {
+	seconds, nanos := split(since)
+	apart := codecReader{rest: value}
+	seconds += apart.varint()
+	if apart.rest != "" {
+		more := apart.varint()
+		if nanos += more; more == 0 {
+			apart.fail()
+		}
+	}
+	if apart.bad || apart.rest != "" || nanos < 0 || nanos >= 1e9 {
 		r.bad(tag)
 		return
 	}
-	fixed := codecReader{rest: value}
-	seconds, nanos := int64(fixed.fixed(8)), fixed.fixed(4)
-	*v = time.Unix(seconds, int64(nanos)).UTC()
-	if nanos >= 1e9 || v.IsZero() || v.Unix() != seconds {
+	*v = time.Unix(seconds, nanos).UTC()
+	if v.IsZero() || v.Unix() != seconds {
 		r.bad(tag)
 	}
 }

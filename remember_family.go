@@ -46,18 +46,18 @@ func (f *family) fields(w fields) {
 	w.text(1, &f.ID)
 	w.text(2, &f.User)
 	number(w, 3, &f.AAL)
-	w.time(4, &f.Created)
-	w.time(5, &f.Since)
-	w.time(6, &f.Expires)
+	w.time(4, &f.Created, time.Time{})
+	w.time(5, &f.Since, f.Created)
+	w.time(6, &f.Expires, f.Created)
 	w.text(7, &f.Device)
 	w.text(8, &f.Current)
 	w.text(9, &f.Session)
 	w.text(10, &f.Used)
-	w.time(11, &f.UsedUntil)
+	w.time(11, &f.UsedUntil, f.Created)
 	w.text(12, &f.UsedBy)
 	w.text(13, &f.Answer)
 	w.text(14, &f.Owner)
-	w.time(15, &f.Lease)
+	w.time(15, &f.Lease, f.Created)
 }
 
 func (f family) encode() []byte {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alexedwards/scs/redisstore"
 	"github.com/alexedwards/scs/v2"
 	"github.com/gomodule/redigo/redis"
 
@@ -61,7 +62,7 @@ func fill(b *testing.B, pool *redis.Pool, reg scsguard.Registry, n int) {
 	rec := admit(b, reg, "bystander", time.Hour)
 	c := pool.Get()
 	defer c.Close()
-	raw, err := redis.Bytes(c.Do("GET", "{scs:session:"+string(rec.Key)+"}:guard:"))
+	raw, err := redis.Bytes(c.Do("GET", "{scs:session:"+string(rec.Key)+"}:g:"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -78,11 +79,19 @@ func fill(b *testing.B, pool *redis.Pool, reg scsguard.Registry, n int) {
 	for done := 0; done < n; done += batch {
 		for range min(batch, n-done) {
 			key, session := newKey(), rand.Text()
-			user := "scsguard::{user:" + newKey() + "}"
-			_ = c.Send("SET", "{scs:session:"+key+"}:guard:", raw, "PX", 8*time.Hour.Milliseconds())
-			_ = c.Send("HSET", user, "p"+session, place["p"+rec.Session], "#seq", 1, "#last", place["#last"], "#lt", place["#lt"])
+			user := "scsguard::{user:" + newKey()[:22] + "}"
+			_ = c.Send("SET", "{scs:session:"+key+"}:g:", raw, "PX", 8*time.Hour.Milliseconds())
+			fields := []any{user}
+			for name, value := range place {
+				if name[0] == 'p' {
+					name = "p" + session
+				}
+				fields = append(fields, name, value)
+			}
+			_ = c.Send("HSET", fields...)
 			_ = c.Send("PEXPIRE", user, scsguard.UserMemory.Milliseconds())
-			member := string(rune(len(key))) + key + string(rune(len(session))) + session + "bystander"
+			bytes, _ := base64.RawURLEncoding.DecodeString(key)
+			member := "\x21\x00" + string(bytes) + string(rune(len(session))) + session + "bystander"
 			_ = c.Send("ZADD", "scsguard::{due:"+strconv.Itoa(int(key[0])%16)+"}", later, member)
 		}
 		if _, err := c.Do(""); err != nil {
@@ -178,29 +187,90 @@ func BenchmarkRedisDue(b *testing.B) {
 	}
 }
 
-// BenchmarkRedisMemory reports what a session costs in Redis beside its data.
+// usedBy is how much memory Redis has in use.
+func usedBy(b *testing.B, c redis.Conn) float64 {
+	b.Helper()
+	info, err := redis.String(c.Do("INFO", "memory"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(info, "used_memory:")
+	n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(n)
+}
+
+// The keys of a session, by what they hold.
+var kindsOfKeys = []struct{ name, pattern string }{
+	{"session data, with the guard's mark", "scs:session:*"}, {"record", "{scs:session:*}:g:"},
+	{"places of the user", "scsguard::{user:*"}, {"due entry", "scsguard::{due:*"},
+}
+
+// BenchmarkRedisMemory reports what a session costs in Redis beyond what scs/redisstore
+// stores, where each user has one, and what of it lies in which keys.
 func BenchmarkRedisMemory(b *testing.B) {
-	pool := redistest.Start(b).Pool()
-	reg := redisregistry.New(pool)
+	n := 2_000
+	if large() {
+		n = min(most(), 100_000)
+	}
+	for b.Loop() {
+		theirs, server := measured(b, n, func(pool *redis.Pool) func(int) {
+			sm := newManager(world{store: func() scs.Store { return redisstore.New(pool) }})
+			sm.Codec = scsguard.Codec{} // what the guard stores is not to be compared with gob
+			return func(int) { scsLogIn(b, sm, 5) }
+		})
+		server.Stop()
+		ours, server := measured(b, n, func(pool *redis.Pool) func(int) {
+			w := world{store: func() scs.Store { return redisregistry.NewStore(pool) }, registry: func() scsguard.Registry { return redisregistry.New(pool) }}
+			sm, g := newGuard(b, w, scsguard.Codec{})
+			return func(i int) { logIn(b, sm, g, fmt.Sprintf("user-%d@example.com", i), 5) }
+		})
+		sessions := grouped(n)
+		memoryOnRedis.add(sessions, "scs on redisstore", fmt.Sprintf("%.0f", theirs), "")
+		memoryOnRedis.add(sessions, "guard", fmt.Sprintf("%.0f", ours), fmt.Sprintf("%.0f", ours-theirs))
+		for _, kind := range kindsOfKeys {
+			memoryOnRedis.add(sessions, "of that: "+kind.name, fmt.Sprintf("%.0f", memoryOf(b, server, kind.pattern)/float64(n)), "")
+		}
+		b.ReportMetric(ours-theirs, "B/session")
+		goal("memory of a session in Redis beyond scs, bytes", 1024, exactly(ours-theirs))
+	}
+}
+
+// measured has n sessions made in a Redis of their own, and returns what one takes.
+func measured(b *testing.B, n int, open func(*redis.Pool) func(int)) (float64, *redistest.Server) {
+	server := redistest.Start(b)
+	pool := server.Pool()
+	logIn := open(pool)
 	c := pool.Get()
 	defer c.Close()
-	used := func() int {
-		info, err := redis.String(c.Do("INFO", "memory"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(info, "used_memory:")
-		n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]))
-		if err != nil {
-			b.Fatal(err)
-		}
-		return n
+	logIn(n) // scripts and the like
+	before := usedBy(b, c)
+	for i := range n {
+		logIn(i)
 	}
-	admit(b, reg, "first", time.Hour)
-	before, n := used(), 0
-	for b.Loop() {
-		admit(b, reg, fmt.Sprintf("user-%d@example.com", n), time.Hour)
-		n++
+	return (usedBy(b, c) - before) / float64(n), server
+}
+
+// memoryOf is how much the keys of a pattern take, by their own account: the tables that
+// they hang in are not in it.
+func memoryOf(b *testing.B, server *redistest.Server, pattern string) float64 {
+	const sum = `local n, cursor = 0, ARGV[1]
+repeat
+  local r = redis.call('SCAN', cursor, 'MATCH', ARGV[2], 'COUNT', 1000)
+  cursor = r[1]
+  for _, k in ipairs(r[2]) do n = n + redis.call('MEMORY', 'USAGE', k, 'SAMPLES', 0) end
+until cursor == '0'
+return n`
+	c, err := server.Dial(context.Background())
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(used()-before)/float64(n), "B/session")
+	defer c.Close()
+	n, err := redis.Int64(c.Do("EVAL", sum, 0, 0, pattern))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(n)
 }

@@ -50,6 +50,8 @@ var (
 	memory = &section{title: "Memory", head: []string{"live sessions", "", "bytes a session", "beyond scs"},
 		text: "Live heap after a collection, divided by the number of sessions. Each is of another user in another network; there are ten browsers.\n" +
 			"Of a session that was logged out the registry keeps a tombstone until an hour after its deadline, and of its user his last login."}
+	memoryOnRedis = &section{title: "Memory of Redis", head: []string{"sessions", "", "bytes a session", "beyond scs"},
+		text: "Growth of used_memory divided by the number of sessions. Each user has one; where he has more, his places are paid for once."}
 	strangersIn = &section{title: "Cookies that are worth nothing", head: []string{"visit", "", "time", "time / a valid cookie"},
 		text: "What an attacker can make the server do with a cookie that he made up, or one that is over."}
 	overHTTP = &section{title: "Over HTTP", head: []string{"connections", "", "requests/s", "p50", "p99", "p99.9", "requests/s / scs with IdleTimeout"},
@@ -61,7 +63,7 @@ var (
 	soaking = &section{title: "Endurance", head: []string{"after", "requests", "live heap", "goroutines"},
 		text: "As many requests as the processors bear, of 1,000 sessions and of strangers; some change their session. Nobody logs in or out: what has\n" +
 			"ended is remembered for an hour after its deadline."}
-	sections = []*section{targets, inMemory, onRedis, farRedis, logins, growth, memory, strangersIn, overHTTP, flooding, soaking}
+	sections = []*section{targets, inMemory, onRedis, farRedis, logins, growth, memory, memoryOnRedis, strangersIn, overHTTP, flooding, soaking}
 )
 
 // head leaves out the first cell of comparing, which is empty.

@@ -26,7 +26,6 @@ func (r *Registry) admit(l *link, a scsguard.Admission) (scsguard.Admitted, erro
 	if err != nil {
 		return scsguard.Admitted{}, err
 	}
-	last.Time = l.off.fromRedis(last.Time)
 	out := scsguard.Admitted{LastLogin: last}
 	a.AuthenticatedAt = l.off.latest(a.AuthenticatedAt)
 	if refused, err := r.refusedToAll(l, a); err != nil || refused {
@@ -127,7 +126,7 @@ func (r *Registry) reserveRecord(l *link, a scsguard.Admission, own *stored) (sc
 		return scsguard.DeniedRevoked, nothing, err
 	}
 	if own.rec.External != "" {
-		may, err := redis.Ints(l.ask(externalScript, r.external(own.rec.External), "enter", own.rec.Session, string(own.key),
+		may, err := redis.Ints(l.ask(externalScript, r.external(own.rec.External), "enter", own.rec.Session, packed(own.key),
 			a.AuthenticatedAt.UnixMicro(), own.ttl(l.now).Milliseconds()))
 		if err != nil {
 			return "", nothing, err
@@ -158,8 +157,8 @@ func (r *Registry) reservePlace(l *link, a scsguard.Admission, own stored, dead 
 	}
 	ttl := max(own.ttl(l.now), scsguard.UserMemory)
 	reply, err := l.ask(admitScript, r.user(own.rec.User), append([]any{
-		own.rec.Session, string(own.key), a.AuthenticatedAt.UnixMicro(), a.Limit.Max, modeOf(a.Limit),
-		string(a.Browser), a.Replaces, a.End, by, ttl.Milliseconds(),
+		own.rec.Session, packed(own.key), a.AuthenticatedAt.UnixMicro(), a.Limit.Max, modeOf(a.Limit),
+		fromToken(a.Browser), a.Replaces, a.End, by, ttl.Milliseconds(),
 	}, anys(dead)...)...)
 	if err != nil {
 		return "", nil, err

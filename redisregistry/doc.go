@@ -18,7 +18,7 @@
 // together with it, and no script touches two keys:
 //
 //	scs:session:K                  the data of the session with the store key K
-//	{scs:session:K}:guard:NS       its record, in the same slot
+//	{scs:session:K}:g:NS           its record, in the same slot
 //	scsguard:NS:{user:H}           the places of a user; H is a hash of his ID
 //	scsguard:NS:{due:I}            when to look at which session, in 16 parts
 //	scsguard:NS:{external:H}       the sessions under an external ID

@@ -295,7 +295,7 @@ func TestARecordThatCannotBeReadHasEnded(t *testing.T) {
 	defer c.Close()
 	b, session := login(t, a, "alice")
 	good, _ := login(t, a, "alice")
-	key := "{app:" + b.Token() + "}:guard:"
+	key := "{app:" + b.Token() + "}:g:"
 	for _, rubbish := range []string{"", "\x00", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "\x00\x00\x00\x00\x02", strings.Repeat("x", 100)} {
 		_, err := c.Do("SET", key, rubbish, "PX", 1_000_000)
 		require.NoError(t, err)

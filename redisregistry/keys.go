@@ -46,7 +46,7 @@ func prefixProblem(prefix string) string {
 // record lies in the slot of the data: the hash tag is the whole key of the data.
 // A store key that holds braces itself is none of scs; it is only a slot of its own.
 func (k keyspace) record(key scsguard.Key) string {
-	return "{" + k.prefix + string(key) + "}:guard:" + k.ns
+	return "{" + k.prefix + string(key) + "}:g:" + k.ns
 }
 
 func (k keyspace) user(id string) string     { return k.own + "{user:" + hash(id) + "}" }
@@ -55,10 +55,45 @@ func (k keyspace) everyone() string          { return k.own + "everyone" }
 func (k keyspace) walks() string             { return k.own + "walks" }
 func (k keyspace) channel() string           { return k.own + "ended" }
 
-// hash makes a name of any bytes: no delimiter, no length, nobody's identity.
+// hash makes a name of any bytes: no delimiter, no length, nobody's identity. Half of
+// the digest is enough where nobody gains by two names of his own that meet.
 func hash(id string) string {
 	sum := sha256.Sum256([]byte(id))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// packed is a store key in as few bytes as it needs, since it stands in several places.
+// All that scs makes are 32 bytes in base64.
+func packed(key scsguard.Key) string {
+	if len(key) == tokenLen {
+		if b, err := base64.RawURLEncoding.Strict().DecodeString(string(key)); err == nil {
+			return "\x00" + string(b)
+		}
+	}
+	return "\x01" + string(key)
+}
+
+const tokenLen = 43 // 32 bytes in base64, without padding
+
+// unpacked is what packed has made of a key.
+func unpacked(s string) scsguard.Key {
+	switch {
+	case s == "":
+		return ""
+	case s[0] == 0:
+		return scsguard.Key(base64.RawURLEncoding.EncodeToString([]byte(s[1:])))
+	}
+	return scsguard.Key(s[1:])
+}
+
+// fromToken is a name for the token that a login came with, which is only compared with
+// that of another login of the same user.
+func fromToken(key scsguard.Key) string {
+	if key == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(key))
+	return string(sum[:12])
 }
 
 // dueParts is how many parts the due entries lie in, so that a cluster can spread
@@ -85,8 +120,12 @@ func entryOf(rec scsguard.Record) entry { return entry{rec.Key, rec.Session, rec
 
 // member is the entry as a member of a sorted set.
 func (e entry) member() string {
-	b := binary.AppendUvarint(nil, uint64(len(e.key)))
-	b = append(b, e.key...)
+	key := ""
+	if e.key != "" {
+		key = packed(e.key)
+	}
+	b := binary.AppendUvarint(nil, uint64(len(key)))
+	b = append(b, key...)
 	b = binary.AppendUvarint(b, uint64(len(e.session)))
 	b = append(b, e.session...)
 	return string(append(b, e.user...))
@@ -102,5 +141,5 @@ func parseEntry(member string) (entry, bool) {
 		}
 		parts[i], b = string(b[n:n+int(size)]), b[n+int(size):]
 	}
-	return entry{scsguard.Key(parts[0]), parts[1], string(b)}, true
+	return entry{unpacked(parts[0]), parts[1], string(b)}, true
 }

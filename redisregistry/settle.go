@@ -26,7 +26,7 @@ func (r *Registry) victims(l *link, own stored) (verdict string, list []victim, 
 		return "", nil, errAnswer
 	}
 	for t := texts[1:]; len(t) > 0; t = t[5:] {
-		v := victim{place: place{t[0], scsguard.Key(t[1])}}
+		v := victim{place: place{t[0], unpacked(t[1])}}
 		if v.ending, err = decodeEnding([]byte(t[3])); err != nil {
 			return "", nil, err
 		}

@@ -53,10 +53,13 @@ func (s stored) ttl(now time.Time) time.Duration {
 // The value: the state in one byte and the length of the body in four, for lua/warn.lua,
 // which appends to what follows the body, the warnings, each behind two bytes of
 // length. The body: keep and retention in milliseconds, then parent and Record.Extra
-// behind their lengths, then the record without its Key, which the Redis key says.
+// behind their lengths, then the record without its Key, which the Redis key says, and
+// without its State, its user agents and fingerprints squeezed.
 func (s stored) encode() ([]byte, error) {
 	rec := s.rec
-	rec.Key, rec.Extra, rec.Warnings = "", s.later, nil
+	rec.Key, rec.Extra, rec.Warnings, rec.State = "", s.later, nil, 0
+	rec.UserAgent, rec.Ending.UserAgent = squeezed(rec.UserAgent), squeezed(rec.Ending.UserAgent)
+	rec.Fingerprint, rec.Mismatch = squeezed(rec.Fingerprint), squeezed(rec.Mismatch)
 	b, err := rec.MarshalBinary()
 	if err != nil {
 		return nil, err
@@ -69,7 +72,7 @@ func (s stored) encode() ([]byte, error) {
 	v = binary.AppendUvarint(v, uint64(len(s.rec.Extra)))
 	v = append(v, s.rec.Extra...)
 	v = append(v, b...)
-	v[0] = byte(rec.State)
+	v[0] = byte(s.rec.State)
 	binary.BigEndian.PutUint32(v[1:], uint32(len(v)-headLen))
 	for _, w := range s.rec.Warnings {
 		item, err := encodeWarning(w)
@@ -113,9 +116,10 @@ func (s *stored) parse(b []byte) error {
 	if err := s.parseBody(body[:size]); err != nil {
 		return err
 	}
-	if s.rec.State != state {
+	if s.rec.State != 0 || state == 0 {
 		return errMalformed
 	}
+	s.rec.State = state
 	for rest := body[size:]; len(rest) > 0; {
 		if len(rest) < 2 || int(binary.BigEndian.Uint16(rest)) > len(rest)-2 {
 			return errMalformed
@@ -158,6 +162,8 @@ func (s *stored) parseBody(b []byte) error {
 		s.rec.Extra = append([]byte(nil), texts[1]...)
 	}
 	s.rec.Key = s.key
+	s.rec.UserAgent, s.rec.Ending.UserAgent = unsqueezed(s.rec.UserAgent), unsqueezed(s.rec.Ending.UserAgent)
+	s.rec.Fingerprint, s.rec.Mismatch = unsqueezed(s.rec.Fingerprint), unsqueezed(s.rec.Mismatch)
 	return nil
 }
 
@@ -166,6 +172,7 @@ const maxDuration = time.Duration(1<<63 - 1)
 // An ending, a warning and a last login travel as records that have nothing else.
 
 func encodeWarning(w scsguard.Warning) ([]byte, error) {
+	w.UserAgent = squeezed(w.UserAgent)
 	return scsguard.Record{Warnings: []scsguard.Warning{w}}.MarshalBinary()
 }
 
@@ -177,7 +184,9 @@ func decodeWarning(b []byte) (scsguard.Warning, error) {
 	if len(rec.Warnings) != 1 {
 		return scsguard.Warning{}, errMalformed
 	}
-	return rec.Warnings[0], nil
+	w := rec.Warnings[0]
+	w.UserAgent = unsqueezed(w.UserAgent)
+	return w, nil
 }
 
 func encodeEnding(e scsguard.Ending) ([]byte, error) {
@@ -194,13 +203,13 @@ func decodeEnding(b []byte) (scsguard.Ending, error) {
 }
 
 func encodeLast(r scsguard.Record) ([]byte, error) {
-	return scsguard.Record{Created: r.Created, IP: r.IP, UserAgent: r.UserAgent}.MarshalBinary()
+	return scsguard.Record{IP: r.IP, UserAgent: squeezed(r.UserAgent)}.MarshalBinary()
 }
 
-func decodeLast(b []byte) scsguard.LastLogin {
+func decodeLast(at time.Time, b []byte) scsguard.LastLogin {
 	var rec scsguard.Record
 	if len(b) == 0 || rec.UnmarshalBinary(b) != nil {
 		return scsguard.LastLogin{} // it is told, and decides nothing
 	}
-	return scsguard.LastLogin{Time: rec.Created, IP: rec.IP, UserAgent: rec.UserAgent}
+	return scsguard.LastLogin{Time: at, IP: rec.IP, UserAgent: unsqueezed(rec.UserAgent)}
 }

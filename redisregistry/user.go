@@ -71,7 +71,7 @@ func parsePlaces(reply []any) ([]place, error) {
 	}
 	list := make([]place, 0, len(texts)/2)
 	for i := 0; i < len(texts); i += 2 {
-		list = append(list, place{texts[i], scsguard.Key(texts[i+1])})
+		list = append(list, place{texts[i], unpacked(texts[i+1])})
 	}
 	return list, nil
 }
@@ -82,21 +82,26 @@ const (
 	countedPlaces = "counted" // those who do not make room for a login already
 )
 
-// places returns who holds a place, in the order of admission, and the last login.
+// places returns who holds a place, in the order of admission, and the last login on
+// this process's clock.
 func (r *Registry) places(l *link, user, which string) (scsguard.LastLogin, []place, error) {
 	reply, err := l.ask(placesScript, r.user(user), which)
 	if err != nil {
 		return scsguard.LastLogin{}, nil, err
 	}
-	if len(reply) == 0 {
+	if len(reply) < 2 {
 		return scsguard.LastLogin{}, nil, errAnswer
 	}
-	last, err := redis.Bytes(reply[0], nil)
+	last, err := redis.Bytes(reply[1], nil)
 	if err != nil {
 		return scsguard.LastLogin{}, nil, err
 	}
-	list, err := parsePlaces(reply[1:])
-	return decodeLast(last), list, err
+	at, err := redis.String(reply[0], nil)
+	if err != nil {
+		return scsguard.LastLogin{}, nil, err
+	}
+	list, err := parsePlaces(reply[2:])
+	return decodeLast(l.moment(at), last), list, err
 }
 
 // readBatch is how many records are asked for at once.
@@ -168,12 +173,12 @@ func (r *Registry) leaveExternal(l *link, rec scsguard.Record) error {
 // rekey lets a session be found under its new key without the way over the old one,
 // whose record is forgotten some day.
 func (r *Registry) rekey(l *link, rec scsguard.Record, from, to scsguard.Key) error {
-	if _, err := l.run(rekeyScript, r.user(rec.User), rec.Session, string(from), string(to)); err != nil {
+	if _, err := l.run(rekeyScript, r.user(rec.User), rec.Session, packed(from), packed(to)); err != nil {
 		return err
 	}
 	if rec.External == "" {
 		return nil
 	}
-	_, err := l.ask(externalScript, r.external(rec.External), "rekey", rec.Session, string(from), string(to))
+	_, err := l.ask(externalScript, r.external(rec.External), "rekey", rec.Session, packed(from), packed(to))
 	return err
 }

@@ -12,12 +12,21 @@ local session = ARGV[1]
 local self = places[session]
 if self then
   self[STATE], changed[session] = HELD, true
-  self[REPLACES], self[CHOSEN], self[BY] = '', '', ''
+  self[MAX], self[MODE], self[REPLACES], self[CHOSEN], self[BY] = 0, '', '', '', ''
   if not meta['#lt'] or tonumber(ARGV[2]) > tonumber(meta['#lt']) then
-    redis.call('HSET', KEYS[1], '#lt', ARGV[2], '#last', ARGV[3])
+    redis.call('HSET', KEYS[1], '#lt', ARGV[2])
+    local n = 0
+    for from = 1, #ARGV[3], 64 do -- in pieces that let the hash stay one row
+      redis.call('HSET', KEYS[1], '#l' .. n, string.sub(ARGV[3], from, from + 63))
+      n = n + 1
+    end
+    while redis.call('HDEL', KEYS[1], '#l' .. n) == 1 do
+      n = n + 1
+    end
   end
 end
 save()
+compact()
 local list = {}
 for _, other in ipairs(sorted) do
   if other ~= session and places[other] then

@@ -1,7 +1,8 @@
 -- What the scripts of a user's index have in common.
 --
 -- KEYS[1] is a hash. The field '#nb' is the moment before which logins are refused,
--- '#seq' the last order of admission, '#last' the last login and '#lt' its time;
+-- '#seq' the last order of admission, '#lt' the time of the last login and '#l0', '#l1',
+-- ... what else is known of it;
 -- 'p' .. session is a place, 'v' .. session one of somebody who has to go: whoever is
 -- alive has one of them. Times are in microseconds.
 
@@ -16,11 +17,29 @@ local RESERVED, SETTLING, HELD = 'r', 's', 'h'
 local places, sorted, changed, meta = {}, {}, {}, {}
 local marked, markedBy = {}, {} -- those who have to go, not read yet; sessions by MARKER
 
+-- unpack_ and pack_ leave out what there is nothing to say of at the end. Redis keeps a
+-- hash as one row, in half the memory, while none of its values has more than 64 bytes.
+local function unpack_(raw)
+  local p = cmsgpack.unpack(raw)
+  for i = #p + 1, DETAIL do
+    p[i] = i == MAX and 0 or ''
+  end
+  return p
+end
+
+local function pack_(p)
+  local n = DETAIL
+  while p[n] == '' or p[n] == 0 do
+    n = n - 1
+  end
+  return cmsgpack.pack({unpack(p, 1, n)})
+end
+
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local kind, session = string.sub(all[i], 1, 1), string.sub(all[i], 2)
   if kind == 'p' then
-    places[session] = cmsgpack.unpack(all[i + 1])
+    places[session] = unpack_(all[i + 1])
     sorted[#sorted + 1] = session
   elseif kind == 'v' then
     marked[#marked + 1] = {session, all[i + 1]}
@@ -37,7 +56,7 @@ table.sort(sorted, earlier)
 local function readMarked()
   for _, m in ipairs(marked) do
     local session = m[1]
-    local p = cmsgpack.unpack(m[2])
+    local p = unpack_(m[2])
     places[session] = p
     sorted[#sorted + 1] = session
     markedBy[p[MARKER]] = markedBy[p[MARKER]] or {}
@@ -105,12 +124,32 @@ local function save()
     if not p then
       redis.call('HDEL', KEYS[1], 'p' .. session, 'v' .. session)
     elseif p[REASON] == '' then
-      redis.call('HSET', KEYS[1], 'p' .. session, cmsgpack.pack(p))
+      redis.call('HSET', KEYS[1], 'p' .. session, pack_(p))
       redis.call('HDEL', KEYS[1], 'v' .. session)
     else
-      redis.call('HSET', KEYS[1], 'v' .. session, cmsgpack.pack(p))
+      redis.call('HSET', KEYS[1], 'v' .. session, pack_(p))
       redis.call('HDEL', KEYS[1], 'p' .. session)
     end
+  end
+end
+
+-- compact makes the hash one row again, which it is no more once it held a login in
+-- progress: that has more to say than a row takes. See pack_.
+local function compact()
+  local row = redis.call('HGETALL', KEYS[1])
+  if #row > 64 then
+    return
+  end
+  for i = 2, #row, 2 do
+    if #row[i] > 64 then
+      return
+    end
+  end
+  local ttl = redis.call('PTTL', KEYS[1])
+  if ttl > 0 then
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[1], unpack(row))
+    redis.call('PEXPIRE', KEYS[1], ttl)
   end
 end
 
