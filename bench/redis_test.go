@@ -22,7 +22,7 @@ import (
 // howMany is how many sessions there are. A million takes a while to make.
 func howMany() []int {
 	if large() {
-		return []int{1_000, most()}
+		return []int{1_000, 100_000, most()}
 	}
 	return []int{1_000, 20_000}
 }
