@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -72,18 +74,50 @@ func (g *Guard) attendDue(ctx context.Context) (int, error) {
 		if err != nil {
 			return ended, err
 		}
-		for _, rec := range recs {
-			won, err := g.attend(ctx, rec)
-			failed = errors.Join(failed, err) // one slot may be down and the others not
-			if won {
-				ended++
-			}
-		}
+		n, err := g.attendAll(ctx, recs)
+		ended, failed = ended+n, errors.Join(failed, err) // one slot may be down and the others not
 		if len(recs) < sweepBatch {
 			break
 		}
 	}
 	return ended, errors.Join(failed, ctx.Err())
+}
+
+// attendAtOnce is how many sessions a sweep attends to at the same time, where each
+// takes several round trips.
+const attendAtOnce = 8
+
+// attendAll attends to each of recs, and returns how many it has ended.
+func (g *Guard) attendAll(ctx context.Context, recs []Record) (int, error) {
+	workers := min(attendAtOnce, len(recs))
+	if g.memory != nil {
+		workers = min(1, len(recs))
+	}
+	var (
+		all    sync.WaitGroup
+		next   atomic.Int64
+		mu     sync.Mutex
+		ended  int
+		failed error
+	)
+	for range workers {
+		all.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(recs) {
+					return
+				}
+				won, err := g.attend(ctx, recs[i])
+				mu.Lock()
+				if failed = errors.Join(failed, err); won {
+					ended++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return ended, failed
 }
 
 // attend ends a session that is due, or repeats the last steps of one that has

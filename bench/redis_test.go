@@ -13,6 +13,7 @@ import (
 	"github.com/alexedwards/scs/redisstore"
 	"github.com/alexedwards/scs/v2"
 	"github.com/gomodule/redigo/redis"
+	"golang.org/x/perf/benchmath"
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/internal/redistest"
@@ -128,11 +129,13 @@ func BenchmarkRedisGrowth(b *testing.B) {
 // BenchmarkRedisEndAll ends the five sessions of one user among those of many: it has to
 // take as long among a million as among a thousand.
 func BenchmarkRedisEndAll(b *testing.B) {
+	var few float64
 	for _, n := range howMany() {
 		b.Run(fmt.Sprintf("among %d", n), func(b *testing.B) {
 			pool := redistest.Start(b).Pool()
 			reg := redisregistry.New(pool)
 			fill(b, pool, reg, n)
+			var took []float64
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				user := fmt.Sprintf("user %d", i)
@@ -140,49 +143,58 @@ func BenchmarkRedisEndAll(b *testing.B) {
 					admit(b, reg, user, time.Hour)
 				}
 				b.StartTimer()
+				began := time.Now()
 				out, err := reg.EndAll(context.Background(), scsguard.Revocation{User: user, Ending: scsguard.Ending{Kind: scsguard.EventLogout, Reason: scsguard.EndRevoked, At: time.Now()}})
-				if err != nil || out.Total != 5 {
+				if took = append(took, float64(time.Since(began))); err != nil || out.Total != 5 {
 					b.Fatal(err, out.Total)
 				}
+			}
+			r := summary(took)
+			if few == 0 {
+				few = r.Center
+			}
+			growth.add(grouped(n), "EndAll of five sessions, on Redis", duration(r.Center), interval(over(r, few)))
+			if n == most() {
+				goal("growth on Redis: EndAll of five sessions among "+grouped(n)+" / among "+grouped(howMany()[0]), 1.2, over(r, few))
 			}
 		})
 	}
 }
 
-// BenchmarkRedisDue looks for 100 sessions that are due among many that live.
-func BenchmarkRedisDue(b *testing.B) {
+// over divides what was measured by a number.
+func over(s benchmath.Summary, by float64) benchmath.Summary {
+	s.Center, s.Lo, s.Hi = s.Center/by, s.Lo/by, s.Hi/by
+	return s
+}
+
+// BenchmarkRedisSweep finds 100 sessions that are due among many that live, ends them,
+// and has their endings in the trail.
+func BenchmarkRedisSweep(b *testing.B) {
 	for _, n := range howMany() {
 		b.Run(fmt.Sprintf("100 of %d", n), func(b *testing.B) {
 			pool := redistest.Start(b).Pool()
 			reg := redisregistry.New(pool)
 			fill(b, pool, reg, n)
-			var due time.Duration
-			rounds := 0
+			_, g := newGuard(b, world{store: func() scs.Store { return redisregistry.NewStore(pool) }, registry: func() scsguard.Registry { return reg }, others: n}, scsguard.Codec{})
+			var took []float64
 			for b.Loop() {
 				b.StopTimer()
 				for i := range 100 {
-					admit(b, reg, fmt.Sprintf("user %d %d", rounds, i), time.Millisecond)
+					admit(b, reg, fmt.Sprintf("user %d %d", len(took), i), time.Millisecond)
 				}
 				time.Sleep(10 * time.Millisecond)
 				b.StartTimer()
-				start := time.Now()
-				recs, err := reg.Due(context.Background(), 100)
-				due += time.Since(start)
-				rounds++
-				if err != nil || len(recs) != 100 {
-					b.Fatal(err, len(recs))
-				}
-				for _, rec := range recs { // as a guard does
-					ended, won, err := reg.End(context.Background(), scsguard.Target{Key: rec.Key, IfDue: true}, scsguard.Ending{})
-					if err == nil && won {
-						err = reg.Confirm(context.Background(), ended)
-					}
-					if err != nil {
-						b.Fatal(err)
-					}
+				began := time.Now()
+				ended, err := g.Sweep(context.Background())
+				if took = append(took, float64(time.Since(began))); err != nil || ended != 100 {
+					b.Fatal(err, ended)
 				}
 			}
-			b.ReportMetric(float64(due.Microseconds())/1000/float64(rounds), "ms/Due")
+			r := summary(took)
+			growth.add(grouped(n), "a sweep that ends 100 of them, on Redis", duration(r.Center), "")
+			if n == most() {
+				goal("a sweep of 100 sessions that are due among "+grouped(n)+" on Redis, milliseconds", 10, over(r, 1e6))
+			}
 		})
 	}
 }
