@@ -203,14 +203,14 @@ func TestFourProcessesNeverExceedTheCap(t *testing.T) {
 			processes := processesOn(t, server, processConfig{Idle: time.Hour, Max: most, OnExceed: mode, SweepEvery: 200 * time.Millisecond})
 			// On a machine that has too much to do some logins are answered 503, which is
 			// all right, but says nothing about how many there should be. Then fewer come at
-			// once.
-			for _, atOnce := range []int{logins, logins / 4, logins / 16, 4} {
+			// once. That nobody exceeds the cap holds all the same.
+			for _, atOnce := range []int{logins, logins / 4, logins / 16, 4, 1} {
 				if crowdOf(t, server, processes, mode, fmt.Sprintf("user%d", atOnce), atOnce) {
 					return
 				}
 				t.Logf("%d logins at once are more than this machine can do in time", atOnce)
 			}
-			t.Skip("this machine is too slow to log anybody in")
+			require.Fail(t, "a login takes longer than it may, though it is the only one")
 		})
 	}
 }
@@ -224,14 +224,12 @@ func crowdOf(t *testing.T, server *redistest.Server, processes []*process, mode 
 	stop := make(chan struct{})
 	var looking, requests sync.WaitGroup
 	var alive, samples int
-	looking.Go(func() { alive, samples = observe(t, reg, user, stop) })
-	var admitted, denied, late atomic.Int32
-	n := logins
-	if mode == scsguard.Warn {
-		n = 60 // all of them stay, and each is told of all others
+	if mode != scsguard.Warn { // there is no limit to see
+		looking.Go(func() { alive, samples = observe(t, reg, user, stop) })
 	}
+	var admitted, denied, late atomic.Int32
 	slots := make(chan struct{}, atOnce)
-	for i := range n {
+	for i := range logins {
 		requests.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -274,8 +272,8 @@ func crowdOf(t *testing.T, server *redistest.Server, processes []*process, mode 
 		require.Len(t, evicted, logins-most)
 		require.Len(t, list, most)
 	case scsguard.Warn:
-		require.EqualValues(t, n, admitted.Load())
-		require.Len(t, list, n)
+		require.EqualValues(t, logins, admitted.Load())
+		require.Len(t, list, logins)
 	}
 	return true
 }
