@@ -17,6 +17,9 @@ func (r *Registry) Due(ctx context.Context, n int) (list []scsguard.Record, err 
 		return nil, nil
 	}
 	err = r.call(ctx, func(l *link) error {
+		if err := r.recheck(l); err != nil {
+			return err
+		}
 		for {
 			more, err := r.dueOnce(l, n, &list)
 			if err != nil || !more || len(list) >= n {

@@ -25,6 +25,9 @@ func (r *Registry) endRecord(l *link, s stored, how func(stored) (scsguard.Endin
 			return s, false, err
 		}
 		now, swapped, err := l.swap(r.keyspace, s, next, true)
+		if swapped {
+			r.recall.remember(r.keyspace, now)
+		}
 		if err != nil || swapped {
 			return now, swapped, err
 		}

@@ -19,8 +19,9 @@ type Pool interface {
 
 // server is what registries of all namespaces, and a store, share.
 type server struct {
-	pool  Pool
-	clock clock
+	pool   Pool
+	clock  clock
+	recall recall
 }
 
 // link is one connection for the time of one call.
@@ -32,6 +33,7 @@ type link struct {
 	now  time.Time // Redis's, as of its last answer that said so
 	// answered says that Redis has answered something.
 	answered bool
+	burying  bool // see buryAgain
 }
 
 // connect gets a connection. A pool may dial without a look at the context, so it is

@@ -40,6 +40,11 @@ func (l *link) read(ks keyspace, keys ...scsguard.Key) ([]stored, error) {
 			return nil, err
 		}
 	}
+	for i := range list {
+		if err := l.buryAgain(ks, &list[i]); err != nil {
+			return nil, err
+		}
+	}
 	return list, nil
 }
 

@@ -195,6 +195,9 @@ func (s *Store) FindRecordCtx(ctx context.Context, registry scsguard.Registry, k
 				return err
 			}
 		}
+		if err := l.buryAgain(r.keyspace, &there); err != nil {
+			return err
+		}
 		if there.visible() {
 			rec = there.rec
 			l.off.fromRedisInto(&rec)

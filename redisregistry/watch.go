@@ -37,7 +37,7 @@ func (r *Registry) Watch(ctx context.Context) (<-chan scsguard.Record, error) {
 		l.close()
 		return nil, err
 	}
-	sub := &subscription{conn: redis.PubSubConn{Conn: l.conn}, link: l, endings: make(chan scsguard.Record, watchBuffer)}
+	sub := &subscription{conn: redis.PubSubConn{Conn: l.conn}, link: l, endings: make(chan scsguard.Record, watchBuffer), keyspace: r.keyspace}
 	if err := sub.begin(r.channel()); err != nil {
 		l.close()
 		return nil, err
@@ -51,6 +51,7 @@ type subscription struct {
 	conn    redis.PubSubConn
 	link    *link
 	endings chan scsguard.Record
+	keyspace
 }
 
 // begin returns when Redis says that it will tell.
@@ -107,6 +108,7 @@ func (s *subscription) tell(ctx context.Context, message []byte) bool {
 	if !ok {
 		return true // of a later version: it is asked for when the time comes
 	}
+	s.link.recall.remember(s.keyspace, ended)
 	if ctx.Err() != nil {
 		return false
 	}
