@@ -91,26 +91,41 @@ func isUnknown(answer any) bool {
 	return errors.As(err, &refused) && strings.HasPrefix(string(refused), "NOSCRIPT")
 }
 
-// runAll runs a script on several keys. No run relies on another one.
-func (l *link) runAll(s script, keys []string, args ...any) ([]any, error) {
-	if len(keys) == 0 {
+// A scriptCall is what one of several runs of a script works on.
+type scriptCall struct {
+	key  string
+	args []any
+}
+
+// runEach runs a script several times, on as many keys. No run relies on another one.
+// An error that Redis answers to one of them is returned when all were run.
+func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {
+	if len(calls) == 0 {
 		return nil, nil
 	}
-	first, err := l.run(s, keys[0], args...) // Redis has the script from here on, unless somebody flushes it
+	first, err := l.run(s, calls[0].key, calls[0].args...) // Redis has the script from here on, unless somebody flushes it
+	if err != nil || len(calls) == 1 {
+		return []any{first}, err
+	}
+	commands := make([]command, len(calls)-1)
+	for i, c := range calls[1:] {
+		commands[i] = command{"EVALSHA", append([]any{s.hash, 1, c.key}, c.args...)}
+	}
+	rest, err := l.pipeline(commands...)
 	if err != nil {
 		return nil, err
 	}
-	commands := make([]command, len(keys)-1)
-	for i, key := range keys[1:] {
-		commands[i] = command{"EVALSHA", append([]any{s.hash, 1, key}, args...)}
-	}
-	rest, err := l.pipeline(commands...)
-	for i := 0; err == nil && i < len(rest); i++ {
+	for i := range rest {
 		if isUnknown(rest[i]) {
-			rest[i], err = l.run(s, keys[i+1], args...)
+			if rest[i], err = l.run(s, calls[i+1].key, calls[i+1].args...); err != nil {
+				return nil, err
+			}
+		}
+		if refused, ok := rest[i].(redis.Error); ok {
+			return nil, fmt.Errorf("scsguard: %s: %w", s.name, refused)
 		}
 	}
-	return append([]any{first}, rest...), err
+	return append([]any{first}, rest...), nil
 }
 
 // ask runs a script that answers with a list and, as its last two elements, Redis's time

@@ -322,12 +322,23 @@ func (w *revocation) spares(rec scsguard.Record) bool {
 
 // revokePlaces ends the sessions at places, and says which have ended.
 func (r *Registry) revokePlaces(l *link, w *revocation, places []place) (ended map[string]bool, err error) {
+	ended = make(map[string]bool)
+	for len(places) > 0 {
+		batch := places[:min(len(places), readBatch)]
+		places = places[len(batch):]
+		if err := r.revokeBatch(l, w, batch, ended); err != nil {
+			return nil, err
+		}
+	}
+	return ended, nil
+}
+
+func (r *Registry) revokeBatch(l *link, w *revocation, places []place, ended map[string]bool) error {
 	held, err := r.holders(l, places)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ended = make(map[string]bool)
-	dead := make(map[string][]string) // by user
+	var going []stored
 	for i, s := range held {
 		session := places[i].session
 		if session == w.Except {
@@ -335,55 +346,69 @@ func (r *Registry) revokePlaces(l *link, w *revocation, places []place) (ended m
 		}
 		if s.raw == nil { // a login that has no record yet: it will find that it must not have one
 			if s, _, err = r.bury(l, s, scsguard.Target{Key: s.key}, w.Ending); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		if s.rec.Session != session || w.spares(s.rec) {
-			continue
+		if s.rec.Session == session && !w.spares(s.rec) {
+			going = append(going, s)
 		}
-		if s, err = r.revoke(l, w, s); err != nil {
-			return nil, err
-		}
+	}
+	if err := r.revoke(l, w, going); err != nil {
+		return err
+	}
+	dead := make(map[string][]string) // by user
+	for _, s := range going {
 		if s.there() && s.rec.State == scsguard.StateEnded {
-			ended[session] = true
-			dead[s.rec.User] = append(dead[s.rec.User], session)
+			ended[s.rec.Session] = true
+			dead[s.rec.User] = append(dead[s.rec.User], s.rec.Session)
 		}
 	}
+	var releases []scriptCall
 	for user, sessions := range dead { // together: each time costs as much as the user has sessions
-		if err := r.release(l, user, sessions...); err != nil {
-			return nil, err
-		}
+		releases = append(releases, scriptCall{r.user(user), anys(sessions)})
 	}
-	return ended, nil
+	_, err = l.runEach(releaseScript, releases)
+	return err
 }
 
-// revoke ends one of many, which keeps its place. What was overdue ends by that, and is
+// revoke ends sessions, which keep their places. What was overdue ends by that, and is
 // not counted.
-func (r *Registry) revoke(l *link, w *revocation, s stored) (stored, error) {
-	counts := false
-	s, won, err := r.endRecord(l, s, func(now stored) (scsguard.Ending, bool) {
-		overdue, over := now.rec.Overdue(l.now)
-		if counts = !over; over {
-			overdue.Keep = w.Ending.Keep
-			return overdue, true
+func (r *Registry) revoke(l *link, w *revocation, list []stored) error {
+	overdue := make(map[string]bool)
+	won, err := r.endMany(l, list, func(now stored) (scsguard.Ending, bool) {
+		e, over := now.rec.Overdue(l.now)
+		overdue[now.rec.Session] = over
+		if over {
+			e.Keep = w.Ending.Keep
+			return e, true
 		}
-		e := w.Ending
+		e = w.Ending
 		if w.out == nil {
 			e.At = l.now
 		}
 		return e, true
 	})
-	if err != nil || !won {
-		return s, err
-	}
-	if err := r.leaveExternal(l, s.rec); err != nil {
-		return s, err
-	}
-	if counts && w.out != nil {
-		if w.out.Total++; len(w.out.Ended) < scsguard.MaxRevoked {
-			w.out.Ended = append(w.out.Ended, l.off.recordFromRedis(s.rec))
-			return s, nil
+	var gone []scsguard.Record
+	var later []scriptCall // for the next Due
+	for i, s := range list {
+		if !won[i] {
+			continue
 		}
+		gone = append(gone, s.rec)
+		if !overdue[s.rec.Session] && w.out != nil {
+			if w.out.Total++; len(w.out.Ended) < scsguard.MaxRevoked {
+				w.out.Ended = append(w.out.Ended, l.off.recordFromRedis(s.rec))
+				continue
+			}
+		}
+		later = append(later, r.scheduling(l, s, l.now.Add(-10*time.Millisecond), "set"))
 	}
-	return s, r.schedule(l, s, l.now.Add(-10*time.Millisecond), "set") // for the next Due
+	if err == nil {
+		err = r.leaveExternals(l, gone)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = l.runEach(dueScript, later)
+	return err
 }

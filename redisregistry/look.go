@@ -99,11 +99,8 @@ func (l *link) swap(ks keyspace, was, next stored, tell bool) (now stored, swapp
 			return was, false, err
 		}
 	}
-	channel := ""
-	if tell {
-		channel = ks.channel()
-	}
-	reply, err := l.ask(recordScript, ks.record(was.key), was.raw, value, next.ttl(l.now).Milliseconds(), channel, string(was.key))
+	call := swapping(l, ks, was, next, value, tell)
+	reply, err := l.ask(recordScript, call.key, call.args...)
 	if err != nil {
 		return was, false, err
 	}
@@ -126,6 +123,15 @@ func (l *link) swap(ks keyspace, was, next stored, tell bool) (now stored, swapp
 		now, err = l.promoted(ks, now)
 	}
 	return now, false, err
+}
+
+// swapping is what a swap asks Redis for.
+func swapping(l *link, ks keyspace, was, next stored, value []byte, tell bool) scriptCall {
+	channel := ""
+	if tell {
+		channel = ks.channel()
+	}
+	return scriptCall{ks.record(was.key), []any{was.raw, value, next.ttl(l.now).Milliseconds(), channel, string(was.key)}}
 }
 
 // change swaps until it has done what f wants: f changes the record it is given, and

@@ -218,8 +218,18 @@ func (r *Registry) schedule(l *link, s stored, at time.Time, how any) error {
 }
 
 func (r *Registry) scheduleEntry(l *link, e entry, at time.Time, ttl time.Duration, how any) error {
-	_, err := l.run(dueScript, r.dueOf(e.session), e.member(), score(at), (ttl + scsguard.TombstoneMargin).Milliseconds(), how)
+	call := r.schedulingEntry(e, at, ttl, how)
+	_, err := l.run(dueScript, call.key, call.args...)
 	return err
+}
+
+// scheduling is schedule as one of many.
+func (r *Registry) scheduling(l *link, s stored, at time.Time, how any) scriptCall {
+	return r.schedulingEntry(entryOf(s.rec), at, s.ttl(l.now), how)
+}
+
+func (r *Registry) schedulingEntry(e entry, at time.Time, ttl time.Duration, how any) scriptCall {
+	return scriptCall{r.dueOf(e.session), []any{e.member(), score(at), (ttl + scsguard.TombstoneMargin).Milliseconds(), how}}
 }
 
 // score is a moment in whole milliseconds, not before it, and odd: see lua/lease.lua.

@@ -170,11 +170,11 @@ func (r *Registry) warn(l *link, rec scsguard.Record, others []place) error {
 	if err != nil {
 		return err
 	}
-	keys := make([]string, len(others))
+	calls := make([]scriptCall, len(others))
 	for i, p := range others {
-		keys[i] = r.record(p.key)
+		calls[i] = scriptCall{r.record(p.key), []any{toldOfLogins, w, scsguard.MaxWarnings}}
 	}
-	told, err := l.runAll(warnScript, keys, toldOfLogins, w, scsguard.MaxWarnings)
+	told, err := l.runEach(warnScript, calls)
 	if err != nil {
 		return err
 	}

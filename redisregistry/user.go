@@ -170,6 +170,29 @@ func (r *Registry) leaveExternal(l *link, rec scsguard.Record) error {
 	return err
 }
 
+// leaveExternals is leaveExternal for many.
+func (r *Registry) leaveExternals(l *link, recs []scsguard.Record) error {
+	var commands []command
+	for _, rec := range recs {
+		if rec.External != "" {
+			commands = append(commands, command{"HDEL", []any{r.external(rec.External), "p" + rec.Session}})
+		}
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	replies, err := l.pipeline(commands...)
+	if err != nil {
+		return err
+	}
+	for _, reply := range replies {
+		if refused, ok := reply.(redis.Error); ok {
+			return refused
+		}
+	}
+	return nil
+}
+
 // rekey lets a session be found under its new key without the way over the old one,
 // whose record is forgotten some day.
 func (r *Registry) rekey(l *link, rec scsguard.Record, from, to scsguard.Key) error {

@@ -39,7 +39,7 @@ func standIn(t *testing.T) *pool {
 	stop := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
+		tick := time.NewTicker(10 * time.Millisecond) // each looks at every key
 		defer tick.Stop()
 		for last := time.Now(); ; {
 			select {
@@ -101,7 +101,18 @@ func (c *conn) script(command string, args []any) (string, []any) {
 	return command, args
 }
 
+// info answers for the stand-in, which knows nothing of itself.
+func info(command string, args []any) (any, bool) {
+	if command == "INFO" && len(args) == 1 && args[0] == "server" {
+		return []byte("run_id:standin\r\n"), true
+	}
+	return nil, false
+}
+
 func (c *conn) Do(command string, args ...any) (any, error) {
+	if answer, ok := info(command, args); ok {
+		return answer, nil
+	}
 	command, args = c.script(command, args)
 	return c.Conn.Do(command, args...)
 }
@@ -112,6 +123,9 @@ func (c *conn) DoContext(ctx context.Context, command string, args ...any) (any,
 }
 
 func (c *conn) DoWithTimeout(timeout time.Duration, command string, args ...any) (any, error) {
+	if answer, ok := info(command, args); ok {
+		return answer, nil
+	}
 	command, args = c.script(command, args)
 	return redis.DoWithTimeout(c.Conn, timeout, command, args...)
 }
@@ -157,8 +171,7 @@ func TestTheRegistryKeepsItsContractOnTheStandIn(t *testing.T) {
 		t.Skip("redis-server is installed, so that package redisregistry runs this on Redis")
 	}
 	t.Log(leftOut)
-	p := standIn(t)
-	registrytest.Run(t, func(*testing.T) scsguard.Registry { return redisregistry.New(p, prefix()) })
+	registrytest.Run(t, func(t *testing.T) scsguard.Registry { return redisregistry.New(standIn(t), prefix()) })
 }
 
 func TestASessionBeginsAndEndsOnTheStandIn(t *testing.T) {
