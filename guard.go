@@ -106,7 +106,7 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 	if faults := g.inspect(context.Background()); len(faults) > 0 {
 		return nil, &ConfigError{Fields: faults}
 	}
-	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
+	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.workers(), g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
 	g.retries = newRetries()
 	g.bindings = newBindings()
 	g.outer = newStore(g)

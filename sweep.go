@@ -83,40 +83,43 @@ func (g *Guard) attendDue(ctx context.Context) (int, error) {
 	return ended, errors.Join(failed, ctx.Err())
 }
 
-// attendAtOnce is how many sessions a sweep attends to at the same time, where each
-// takes several round trips.
-const attendAtOnce = 8
+// atOnce is how many sessions are attended to at the same time where each takes several
+// round trips.
+const atOnce = 8
 
-// attendAll attends to each of recs, and returns how many it has ended.
-func (g *Guard) attendAll(ctx context.Context, recs []Record) (int, error) {
-	workers := min(attendAtOnce, len(recs))
+// workers is how many goroutines deal with sessions in the registry.
+func (g *Guard) workers() int {
 	if g.memory != nil {
-		workers = min(1, len(recs))
+		return 1
 	}
-	var (
-		all    sync.WaitGroup
-		next   atomic.Int64
-		mu     sync.Mutex
-		ended  int
-		failed error
-	)
-	for range workers {
+	return atOnce
+}
+
+// each calls f for every number below n, in so many goroutines.
+func each(n, workers int, f func(i int)) {
+	var all sync.WaitGroup
+	var next atomic.Int64
+	for range min(workers, n) {
 		all.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(recs) {
-					return
-				}
-				won, err := g.attend(ctx, recs[i])
-				mu.Lock()
-				if failed = errors.Join(failed, err); won {
-					ended++
-				}
-				mu.Unlock()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
 			}
 		})
 	}
 	all.Wait()
+}
+
+// attendAll attends to each of recs, and returns how many it has ended.
+func (g *Guard) attendAll(ctx context.Context, recs []Record) (ended int, failed error) {
+	var mu sync.Mutex
+	each(len(recs), g.workers(), func(i int) {
+		won, err := g.attend(ctx, recs[i])
+		mu.Lock()
+		defer mu.Unlock()
+		if failed = errors.Join(failed, err); won {
+			ended++
+		}
+	})
 	return ended, failed
 }
 

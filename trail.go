@@ -30,7 +30,8 @@ type trail struct {
 	wake    chan struct{}       // tells run that somebody waits
 	stopped chan struct{}       // closed when the trail gives up what it cannot write
 
-	written []func() // callbacks of what is durable, in order
+	written []*pending // what is durable and has a callback, in order
+	callers int        // how many callbacks may run at the same time
 	calling bool     // somebody works on them
 
 	flight     []*pending // the batch that the sink has now
@@ -52,6 +53,7 @@ type pending struct {
 	ending  string     // ID of the ending among them, if posted
 	done    chan error // capacity 1; nil if nobody waits
 	written func()     // called when durable, if posted
+	barrier bool       // not before those of everything before have returned
 }
 
 const (
@@ -60,9 +62,9 @@ const (
 	maxRetry = time.Second
 )
 
-func newTrail(sink Sink, limit time.Duration, report func(error), success func()) *trail {
+func newTrail(sink Sink, limit time.Duration, callers int, report func(error), success func()) *trail {
 	return &trail{
-		sink: sink, limit: limit, report: report, success: success,
+		sink: sink, limit: limit, callers: callers, report: report, success: success,
 		endings: make(map[string]struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 }
@@ -311,7 +313,7 @@ func (t *trail) settle(batch []*pending) {
 		t.posted--
 		delete(t.endings, p.ending)
 		if p.written != nil {
-			t.written = append(t.written, p.written)
+			t.written = append(t.written, p)
 		}
 	}
 	if len(t.written) > 0 && !t.calling {
@@ -334,8 +336,16 @@ func (t *trail) callWritten() {
 			return
 		}
 		t.mu.Unlock()
-		for _, f := range calls {
-			f()
+		for len(calls) > 0 {
+			n := slices.IndexFunc(calls, func(p *pending) bool { return p.barrier })
+			if n < 0 {
+				n = len(calls)
+			}
+			each(n, t.callers, func(i int) { calls[i].written() })
+			if calls = calls[n:]; len(calls) > 0 {
+				calls[0].written()
+				calls = calls[1:]
+			}
 		}
 	}
 }
@@ -360,7 +370,7 @@ func (t *trail) flush(ctx context.Context) error {
 		return nil
 	}
 	t.posted++
-	t.queue = append(t.queue, &pending{written: func() { close(reached) }})
+	t.queue = append(t.queue, &pending{written: func() { close(reached) }, barrier: true})
 	t.start()
 	t.mu.Unlock()
 	select {
