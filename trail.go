@@ -32,7 +32,7 @@ type trail struct {
 
 	written []*pending // what is durable and has a callback, in order
 	callers int        // how many callbacks may run at the same time
-	calling bool     // somebody works on them
+	calling bool       // somebody works on them
 
 	flight     []*pending // the batch that the sink has now
 	lastErr    error      // of the last Append, nil if it succeeded

@@ -97,7 +97,8 @@ func unsqueezed(s string) string {
 	if plain == len(s) {
 		return s
 	}
-	b := make([]byte, 0, 4*len(s))
+	var room [256]byte // of most there is no more, so that only the text itself is made
+	b := room[:0]
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c < firstPhrase:
