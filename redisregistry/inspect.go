@@ -10,20 +10,27 @@ import (
 	"github.com/scsguard/scsguard"
 )
 
-// Inspect finds fault with the prefix, and with a Redis that evicts keys when its
-// memory is full: it would forget who is logged in, and before when logins are refused.
+// Inspect finds fault with the prefix, with a Redis that is a replica, and with one that
+// evicts keys when its memory is full: it would forget who is logged in, and before when
+// logins are refused.
 func (r *Registry) Inspect(ctx context.Context) (faults []scsguard.FieldError, err error) {
 	if r.wrong != "" {
 		return []scsguard.FieldError{{Field: "Registry: redisregistry.Prefix", Value: fmt.Sprintf("%q", r.prefix), Problem: "it " + r.wrong, Cure: "choose another one"}}, nil
 	}
-	if r.evictionAllowed {
-		return nil, nil
-	}
 	err = r.with(ctx, func(l *link) error {
-		info, err := redis.String(l.do("INFO", "memory"))
-		if err == nil {
-			faults = evicts(info)
+		replies, err := l.pipeline(command{"INFO", []any{"memory"}}, command{"INFO", []any{"replication"}})
+		if err != nil {
+			return err
 		}
+		memory, err := redis.String(replies[0], nil)
+		if err != nil {
+			return err
+		}
+		replication, err := redis.String(replies[1], nil)
+		if !r.evictionAllowed {
+			faults = evicts(memory)
+		}
+		faults = append(faults, follows(replication)...)
 		return err
 	})
 	return faults, err
@@ -41,6 +48,18 @@ func evicts(info string) []scsguard.FieldError {
 		Field: "Registry: maxmemory-policy of Redis", Value: policy,
 		Problem: "when its memory is full, sessions would end without a trace and logins that were refused would be let in",
 		Cure:    "set it to noeviction and give what may be evicted a Redis of its own, or say in redisregistry.AllowEviction why that is acceptable",
+	}}
+}
+
+// follows judges what INFO says of replication.
+func follows(info string) []scsguard.FieldError {
+	if role := infoOf(info)["role"]; role == "" || role == "master" {
+		return nil
+	}
+	return []scsguard.FieldError{{
+		Field: "Registry: role of Redis", Value: "replica",
+		Problem: "it takes no logins and no logouts, and what it says is old: a session that has ended may live there for a while",
+		Cure:    "let the pool lead to the primary; docs/redis.md shows how to ask Sentinel for it",
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -98,13 +99,23 @@ func (s *server) with(ctx context.Context, f func(*link) error) error {
 		if l, err = s.connect(ctx); err != nil {
 			return err
 		}
-		err = f(l)
+		if err = f(l); isReplica(err) {
+			// It was the primary, and nobody has closed its connections: this one would be
+			// handed out again and again, and what is read on it is old.
+			_, _ = l.send("QUIT")
+		}
 		l.close()
 		if err == nil || l.answered || ctx.Err() != nil || !isStale(err) {
 			return err
 		}
 	}
 	return err
+}
+
+// isReplica reports whether Redis has refused to write because it is a replica.
+func isReplica(err error) bool {
+	var refused redis.Error
+	return errors.As(err, &refused) && strings.Contains(string(refused), "READONLY")
 }
 
 // isStale reports whether an error is that of a connection which the other side has

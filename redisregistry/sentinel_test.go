@@ -15,7 +15,9 @@ import (
 	"github.com/gomodule/redigo/redis"
 	"github.com/stretchr/testify/require"
 
+	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
 )
 
 // dialPrimary asks each Sentinel in turn. The server that they name may have just become a
@@ -104,4 +106,37 @@ func TestAfterAFailoverSessionsGoOn(t *testing.T) {
 	require.Eventually(t, func() bool { return who(b) == "alice" }, 30*time.Second, 100*time.Millisecond)
 	_, _ = login(t, a, "bob")
 	mortalityOf(t, replica)
+}
+
+// Somebody makes a server a replica without Sentinel, and its connections stay open.
+func TestAServerThatHasBecomeAReplicaIsLeft(t *testing.T) {
+	t.Parallel()
+	first, second := redistest.Start(t), redistest.Start(t)
+	primary := first
+	pool := &redis.Pool{MaxIdle: 8, DialContext: func(ctx context.Context) (redis.Conn, error) { return primary.Dial(ctx) }}
+	t.Cleanup(func() { _ = pool.Close() })
+	reg := redisregistry.New(pool)
+	w := &world{t: t, healthy: reg, told: make(map[string]int)}
+	rec := w.login(scsguard.Limit{})
+	faults, err := reg.Inspect(ctx)
+	require.NoError(t, err)
+	require.Empty(t, faults)
+
+	c, err := first.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Do("REPLICAOF", "127.0.0.1", second.Port())
+	require.NoError(t, err)
+	faults, err = reg.Inspect(ctx)
+	require.NoError(t, err)
+	require.Len(t, faults, 1)
+	require.ErrorContains(t, faults[0], "replica")
+	primary = second
+	_, _, err = reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndAdmin))
+	require.ErrorContains(t, err, "READONLY", "it is not done, and nobody is told that it were")
+	_, _, err = reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndAdmin))
+	require.NoError(t, err, "the next one asks whoever is the primary now")
+	faults, err = reg.Inspect(ctx)
+	require.NoError(t, err)
+	require.Empty(t, faults)
 }
