@@ -129,6 +129,9 @@ func (s *Server) info() (string, error) {
 		return "", err
 	}
 	defer c.Close()
+	if _, err := c.Do("PING"); err != nil { // it is still loading what it has on disk, and serves nobody
+		return "", err
+	}
 	return redis.String(c.Do("INFO", "server"))
 }
 
