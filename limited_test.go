@@ -25,7 +25,7 @@ func TestACallEndsAtItsLimitWhetherOrNotSomebodyWaits(t *testing.T) {
 				wait(c)
 				time.Sleep(time.Second - 1)
 				require.NoError(t, c.Err(), "a nanosecond before its limit")
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				require.ErrorIs(t, c.Err(), context.DeadlineExceeded)
 				<-c.Done()

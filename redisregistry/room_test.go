@@ -3,6 +3,7 @@ package redisregistry_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/stretchr/testify/require"
@@ -51,7 +52,7 @@ func TestALoginLeavesTheIndexOfItsUserInOneRow(t *testing.T) {
 			adm, err = reg.Admit(ctx, admission("alice", scsguard.Limit{}))
 			require.NoError(t, err)
 			require.Equal(t, a.Record.UserAgent, adm.LastLogin.UserAgent, "the last login is told whole")
-			require.WithinDuration(t, a.Record.Created, adm.LastLogin.Time, 1e9)
+			require.WithinDuration(t, a.Record.Created, adm.LastLogin.Time, time.Second)
 			_, err = reg.Settle(ctx, adm, false)
 			require.NoError(t, err)
 		}
