@@ -2,6 +2,7 @@ package redisregistry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,16 +23,14 @@ func (r *Registry) Inspect(ctx context.Context) (faults []scsguard.FieldError, e
 		if err != nil {
 			return err
 		}
-		memory, err := redis.String(replies[0], nil)
-		if err != nil {
-			return err
-		}
+		memory, memoryErr := redis.String(replies[0], nil)
 		replication, err := redis.String(replies[1], nil)
-		if !r.evictionAllowed {
-			faults = evicts(memory)
+		faults = follows(replication)
+		if r.evictionAllowed {
+			return nil // and Redis need not tell everybody of itself
 		}
-		faults = append(faults, follows(replication)...)
-		return err
+		faults = append(faults, evicts(memory)...)
+		return errors.Join(memoryErr, err)
 	})
 	return faults, err
 }
