@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/scsguard/scsguard/internal/trailtime"
 )
 
 // The parts of a line. A line is exactly what append writes, byte by byte: the
@@ -24,7 +26,7 @@ const (
 	cpTail     = `\n"}`
 	sigHead    = `\n\n— `
 
-	timeLayout = "2006-01-02T15:04:05.000000Z"
+	timeLayout = trailtime.Layout
 	hashLen    = 44 // a Hash in base64
 	sigLen     = 92 // key ID and signature in base64
 )
@@ -194,6 +196,9 @@ func timeShaped(b []byte) bool {
 
 // parseTime returns the zero time for what is none.
 func parseTime(b []byte) time.Time {
+	if t, ok := trailtime.Parse(b); ok {
+		return t
+	}
 	t, err := time.Parse(timeLayout, string(b))
 	if err != nil {
 		return time.Time{}

@@ -65,6 +65,7 @@ type StreamReport struct {
 	Damage *Damage // the first, or nil
 
 	complete        bool
+	visited         int64     // records that were handed over while it was verified
 	removedSegments []removal // segments of which only leaves are left
 }
 
@@ -80,6 +81,9 @@ type GapReport struct {
 // Complete reports whether all that was written to the stream is there, as far
 // as an anchor can tell.
 func (s *StreamReport) Complete() bool { return s.complete }
+
+// there is how many records of the stream can be read.
+func (s *StreamReport) there() int64 { return max(0, s.Size-s.Expired) }
 
 // Intact reports whether nothing was found that is not as it was written.
 func (r *Report) Intact() bool { return len(r.Damage) == 0 }
@@ -108,6 +112,19 @@ func (r *Report) ExitCode() int {
 		return 3
 	}
 	return 0
+}
+
+// Visited reports whether VerifyOptions.Visit was given exactly what Records
+// yields. If not, what it was given must not be used, and Records has to be read:
+// a stream is not signed, which is damage, or it has a batch so large that no
+// writer writes it.
+func (r *Report) Visited() bool {
+	for i := range r.Streams {
+		if st := &r.Streams[i]; st.visited != st.there() {
+			return false
+		}
+	}
+	return r.opts.Visit != nil
 }
 
 // Unanchored reports whether there was neither an anchor nor a pin.

@@ -24,10 +24,11 @@ type scan struct {
 	dir   string // of the log
 	sub   string // of the stream, in dir
 
-	record func(*scanned) error          // each record; may be nil
-	leaf   func(seq int64, h Hash) error // each leaf, also of records that are gone; may be nil
-	read   func(bytes int64)             // progress; may be nil
-	limit  int64                         // ends with errEnough after so many records; 0 means no limit
+	record     func(*scanned) error          // each record; may be nil
+	leaf       func(seq int64, h Hash) error // each leaf, also of records that are gone; may be nil
+	checkpoint func() error                  // each checkpoint, when its root was found to be that of the tree; may be nil
+	read       func(bytes int64)             // progress; may be nil
+	limit      int64                         // ends with errEnough after so many records; 0 means no limit
 
 	name string
 	key  publicKey // not set as long as name is empty
@@ -321,6 +322,9 @@ func (s *scan) metCheckpoint(l *line, raw []byte, since, at int64, g segment) er
 	s.last.sig = append(s.last.sig[:0], l.body...)
 	s.last.raw = append(s.last.raw[:0], raw...)
 	s.last.seg, s.last.line, s.last.offset = g.name, s.lines.line, at
+	if s.checkpoint != nil {
+		return s.checkpoint()
+	}
 	return nil
 }
 

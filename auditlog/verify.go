@@ -25,6 +25,14 @@ type VerifyOptions struct {
 	MaxLag time.Duration
 	// Progress is called now and then. Optional.
 	Progress func(done, total int64)
+	// Visit, if given, is called with the records in the same pass, so that whoever
+	// verifies and asks reads everything once: some at a time, stream by stream as
+	// Report.Records has them, in one goroutine beside the verification. They are
+	// valid during the call. A record is handed over when it is where it belongs and
+	// a checkpoint covers it; whether that is signed is known at the end of the stream
+	// only. So what was visited counts if Report.Visited says so, once Verify has
+	// returned, and not before. An error of Visit is that of Verify.
+	Visit func([]Record) error
 }
 
 // verifier verifies a directory.
@@ -39,6 +47,7 @@ type verifier struct {
 	expired map[string]map[removal]bool
 	done    int64
 	total   int64
+	over    *handover // nil: nobody wants the records
 }
 
 // knowledge is what is known of a stream from elsewhere.
@@ -87,10 +96,8 @@ func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Report, error
 	for _, k := range v.known {
 		slices.SortFunc(k.heads, func(a, b Head) int { return cmp.Compare(a.Size, b.Size) })
 	}
-	for _, sub := range subs {
-		if err := v.stream(sub); err != nil {
-			return nil, fmt.Errorf("auditlog: verify: %w", err)
-		}
+	if err := v.streams(subs); err != nil {
+		return nil, fmt.Errorf("auditlog: verify: %w", err)
 	}
 	v.missing()
 	v.removals()
@@ -99,6 +106,23 @@ func Verify(ctx context.Context, dir string, opts VerifyOptions) (*Report, error
 		opts.Progress(v.total, v.total)
 	}
 	return v.rep, nil
+}
+
+// streams verifies one stream after the other and hands over their records.
+func (v *verifier) streams(subs []string) (err error) {
+	if v.over = newHandover(v.opts.Visit); v.over != nil {
+		defer func() {
+			if visit := v.over.finish(); visit != nil {
+				err = visit
+			}
+		}()
+	}
+	for _, sub := range subs {
+		if err := v.stream(sub); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func parseRoots(keys []string) ([]publicKey, error) {
@@ -162,6 +186,9 @@ func (v *verifier) askAnchors() error {
 
 // errEnough ends a scan that has seen what it wanted.
 var errEnough = errors.New("enough")
+
+// errVisit ends a verification whose visitor has failed.
+var errVisit = errors.New("the visitor has failed")
 
 // overview reads the first batch of a stream for what it says about others.
 func (v *verifier) overview(sub string) error {

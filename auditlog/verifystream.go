@@ -23,26 +23,26 @@ func (v *verifier) stream(sub string) error {
 	openAfter := int64(-1)
 	// What stands behind the last checkpoint is not sealed: it says nothing.
 	var batch struct {
-		size int64 // of the last checkpoint before it
 		said []told
 		last [len(timeLayout)]byte
 		kind string // of its last record; empty if that is not the log's own
 	}
-	var last time.Time
+	var last [len(timeLayout)]byte
 	var lastKind string
 	var expired []own
-	sealed := func() {
-		if s.last.size == batch.size {
-			return
-		}
+	s.checkpoint = func() error {
 		for i := range batch.said {
 			st.learn(batch.said[i].seq, &batch.said[i].own)
 			if batch.said[i].Kind == ownExpired {
 				expired = append(expired, batch.said[i].own)
 			}
 		}
-		last, lastKind = parseTime(batch.last[:]), batch.kind
-		batch.size, batch.said = s.last.size, batch.said[:0]
+		copy(last[:], batch.last[:])
+		lastKind, batch.said = batch.kind, batch.said[:0]
+		if v.over != nil {
+			return v.over.sealed()
+		}
+		return nil
 	}
 	s.read = func(n int64) {
 		v.done += n
@@ -64,17 +64,18 @@ func (v *verifier) stream(sub string) error {
 		if openAfter != w.confirmed {
 			firstOpen, openAfter = parseTime(r.time), w.confirmed
 		}
-		sealed()
 		copy(batch.last[:], r.time)
 		batch.kind = ""
 		if r.own {
 			batch.kind = r.log.Kind
 			batch.said = append(batch.said, told{r.log, r.seq})
 		}
+		if v.over != nil {
+			v.over.add(s, r)
+		}
 		return nil
 	}
-	err := s.run()
-	sealed()
+	err := v.walk(s, &st)
 	st.Name = s.name
 	var d *Damage
 	switch {
@@ -99,7 +100,7 @@ func (v *verifier) stream(sub string) error {
 	if st.First.IsZero() {
 		st.Expired = s.tree.size
 	}
-	st.Last = last
+	st.Last = parseTime(last[:])
 	st.removedSegments = s.removed
 	if s.last.size > 0 {
 		st.Checkpoint = s.last.note()
@@ -130,9 +131,24 @@ func (v *verifier) stream(sub string) error {
 		st.complete = st.State != StateUnclosed && st.GapCount == 0 &&
 			w.confirmed > 0 && st.Late <= v.opts.MaxLag
 	}
-	v.rep.Total += st.Size - st.Expired
+	v.rep.Total += st.there()
 	v.rep.Streams = append(v.rep.Streams, st)
 	return nil
+}
+
+// walk scans a stream and notes how many of its records were handed over.
+func (v *verifier) walk(s *scan, st *StreamReport) error {
+	if v.over == nil {
+		return s.run()
+	}
+	v.over.begin()
+	err := s.run()
+	n, failed := v.over.end()
+	if failed != nil {
+		return failed
+	}
+	st.visited = n
+	return err
 }
 
 // state says how the stream ended.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/auditlog"
+	"github.com/scsguard/scsguard/internal/trailtime"
 )
 
 // A DoubtKind says why records may be missing.
@@ -56,7 +57,7 @@ func (d *Doubt) String() string {
 	return fmt.Sprintf("%s from %s%s: %s", d.Kind, stamp(d.From), until, d.Detail)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
+func stamp(t time.Time) string { return t.UTC().Format(trailtime.Layout) }
 
 // doubts collects what may be missing from a trail. What the streams say of
 // themselves is known before the first record is read, the rest comes with them.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/auditlog"
+	"github.com/scsguard/scsguard/internal/trailtime"
 )
 
 // A Ref names a record: where an answer can be looked up and proved.
@@ -301,8 +302,6 @@ func number(v []byte) int64 {
 	return n
 }
 
-const timeLayout = "2006-01-02T15:04:05.000000Z"
-
 // moment is the time that a JSON string names; ok is false if it names none.
 // Absent is the zero time, and fine.
 func moment(v []byte) (t time.Time, ok bool) {
@@ -310,41 +309,11 @@ func moment(v []byte) (t time.Time, ok bool) {
 		return time.Time{}, true
 	}
 	s := plain(v)
-	if len(s) == len(timeLayout) {
-		if t, ok := fixed(s); ok {
-			return t, true
-		}
+	if t, ok := trailtime.Parse(s); ok {
+		return t, true
 	}
 	t, err := time.Parse(time.RFC3339Nano, string(s))
 	return t.UTC(), err == nil
-}
-
-// fixed reads a time of the trail's own form.
-func fixed(s []byte) (time.Time, bool) {
-	var n [7]int
-	at := 0
-	for i, width := range [...]int{4, 2, 2, 2, 2, 2, 6} {
-		for range width {
-			c := s[at]
-			if c < '0' || c > '9' {
-				return time.Time{}, false
-			}
-			n[i] = 10*n[i] + int(c-'0')
-			at++
-		}
-		if s[at] != "--T::.Z"[i] {
-			return time.Time{}, false
-		}
-		at++
-	}
-	if n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 28 && n[2] > daysIn(n[0], n[1]) || n[3] > 23 || n[4] > 59 || n[5] > 59 {
-		return time.Time{}, false
-	}
-	return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1000, time.UTC), true
-}
-
-func daysIn(year, month int) int {
-	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
 // event decodes what split has found.
