@@ -1,6 +1,7 @@
 package investigate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -66,27 +67,27 @@ func (t *Trail) history(ctx context.Context, session string) (*History, *doubts,
 // histories reads the sessions that some events belong to, in the order of their
 // first event. Their events must all be wanted.
 func (t *Trail) histories(ctx context.Context, want func(*fields) bool) ([]*History, *doubts, error) {
-	var names []string
-	events := make(map[string][]Event)
-	d, err := t.read(ctx, query{want: want, visit: func(e *Event) error {
-		if e.Own || e.Session == "" {
+	var events map[string][]Event
+	d, err := t.read(ctx, func() query {
+		events = make(map[string][]Event)
+		return query{want: want, visit: func(e *Event) error {
+			if e.Own || e.Session == "" {
+				return nil
+			}
+			keep := *e
+			keep.Raw = slices.Clone(e.Raw)
+			events[e.Session] = append(events[e.Session], keep)
 			return nil
-		}
-		if _, ok := events[e.Session]; !ok {
-			names = append(names, e.Session)
-		}
-		keep := *e
-		keep.Raw = slices.Clone(e.Raw)
-		events[e.Session] = append(events[e.Session], keep)
-		return nil
-	}})
+		}}
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	list := make([]*History, len(names))
-	for i, name := range names {
-		list[i] = newHistory(name, events[name])
+	list := make([]*History, 0, len(events))
+	for name := range events {
+		list = append(list, newHistory(name, events[name]))
 	}
+	slices.SortFunc(list, func(a, b *History) int { return cmp.Or(a.first().Compare(b.first()), cmp.Compare(a.ID, b.ID)) })
 	return list, d, nil
 }
 

@@ -243,7 +243,7 @@ func TestAUserIsAskedAboutAllHisSessions(t *testing.T) {
 // somebody used it. Only an event of a later time says that it lived on.
 func TestWhatACrashMayHaveHiddenStaysUnknown(t *testing.T) {
 	h := newHand(t)
-	d := &doubts{list: []Doubt{{Kind: DoubtCrash, From: at(2), To: at(4)}}, first: at(-60), last: at(600)}
+	d := &doubts{doubtList: doubtList{[]Doubt{{Kind: DoubtCrash, From: at(2), To: at(4)}}}, first: at(-60), last: at(600)}
 	history := func(lines ...string) *History {
 		var events []Event
 		for _, line := range lines {

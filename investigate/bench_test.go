@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"testing"
 	"time"
@@ -62,39 +64,56 @@ func BenchmarkQuestions(b *testing.B) {
 	}
 	key, err := auditlog.VerifierKey(handKey(), "hand")
 	require.NoError(b, err)
-	verified := func(b *testing.B) *Trail {
-		rep, err := auditlog.Verify(context.Background(), dir, auditlog.VerifyOptions{Keys: []string{key}})
-		require.NoError(b, err)
-		trail, err := New(Options{AllowUnanchored: true}, rep)
+	verify := auditlog.VerifyOptions{Keys: []string{key}}
+	trail := func(b *testing.B) *Trail {
+		trail, err := Open(Options{AllowUnanchored: true}, Source{dir, verify})
 		require.NoError(b, err)
 		return trail
 	}
-	rate := func(b *testing.B) {
-		b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		b.ReportMetric(float64(m.HeapSys)/(1<<20), "heap-MiB")
-	}
-	b.Run("verify", func(b *testing.B) {
-		for b.Loop() {
-			verified(b)
-		}
-		rate(b)
-	})
-	b.Run("verify and sessions", func(b *testing.B) {
-		for b.Loop() {
-			list, _, err := verified(b).Sessions(context.Background(), Filter{})
-			require.NoError(b, err)
-			require.GreaterOrEqual(b, len(list), n/20)
-		}
-		rate(b)
-	})
-	b.Run("verify and active", func(b *testing.B) {
-		for b.Loop() {
-			a, err := verified(b).Active(context.Background(), fmt.Sprintf("S%025d", 7), time.Date(2026, 1, 1, 0, 0, 1, 0, time.UTC))
+	ctx, last := context.Background(), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(n)*10*time.Millisecond)
+	for _, q := range []struct {
+		name string
+		ask  func(*testing.B, *Trail)
+	}{
+		{"verify", func(b *testing.B, t *Trail) { require.NoError(b, t.Verify(ctx)) }},
+		{"active", func(b *testing.B, t *Trail) {
+			a, err := t.Active(ctx, fmt.Sprintf("S%025d", 7), time.Date(2026, 1, 1, 0, 0, 1, 0, time.UTC))
 			require.NoError(b, err)
 			require.Equal(b, Yes, a.Verdict, a.Why)
-		}
-		rate(b)
-	})
+		}},
+		{"concurrent", func(b *testing.B, t *Trail) {
+			_, _, err := t.Concurrent(ctx, ConcurrentQuery{User: "user7"})
+			require.NoError(b, err)
+		}},
+		{"review", func(b *testing.B, t *Trail) {
+			_, _, err := t.Review(ctx, ReviewQuery{From: last.Add(-24 * time.Hour), To: last})
+			require.NoError(b, err)
+		}},
+		{"sessions", func(b *testing.B, t *Trail) {
+			list, _, err := t.Sessions(ctx, Filter{})
+			require.NoError(b, err)
+			require.GreaterOrEqual(b, len(list), n/20)
+		}},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			before := cpuSeconds()
+			for b.Loop() {
+				q.ask(b, trail(b))
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric((cpuSeconds()-before)/float64(b.N), "cpu-s/op")
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			b.ReportMetric(float64(m.HeapSys-m.HeapReleased)/(1<<20), "heap-MiB")
+			debug.FreeOSMemory()
+		})
+	}
+}
+
+// cpuSeconds is how long all cores have worked for this process, or zero.
+func cpuSeconds() float64 {
+	samples := []metrics.Sample{{Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/idle:cpu-seconds"}}
+	runtime.GC() // brings them up to date
+	metrics.Read(samples)
+	return samples[0].Value.Float64() - samples[1].Value.Float64()
 }

@@ -59,22 +59,85 @@ func (d *Doubt) String() string {
 
 func stamp(t time.Time) string { return t.UTC().Format(trailtime.Layout) }
 
-// doubts collects what may be missing from a trail. What the streams say of
-// themselves is known before the first record is read, the rest comes with them.
+// doubts are what may be missing from a trail.
 type doubts struct {
-	list  []Doubt
-	ended map[string]int // streams without an orderly end: index in list
+	doubtList
+	ended map[string]int // streams without an orderly end: index in the list
 	first time.Time      // of the trail
 	last  time.Time
 	// longest is how long no session lives.
 	longest time.Duration
 }
 
+// doubtList is a list that does not grow without bounds.
+type doubtList struct{ list []Doubt }
+
 // maxDoubts bounds what a trail of nothing but gaps costs. Beyond it, one doubt
 // covers all.
 const maxDoubts = 100_000
 
-func newDoubts(reports []*auditlog.Report, longest time.Duration) *doubts {
+// add returns where in the list a doubt is, or -1 if it is in the one for all.
+func (d *doubtList) add(x Doubt) int {
+	n := len(d.list)
+	if n < maxDoubts-1 {
+		d.list = append(d.list, x)
+		return n
+	}
+	if n == maxDoubts-1 {
+		x.Detail = fmt.Sprintf("more than %d times of which records may be missing, such as: %s", n, x.Detail)
+		d.list = append(d.list, x)
+		return -1
+	}
+	last := &d.list[n-1]
+	if x.From.Before(last.From) {
+		last.From = x.From
+	}
+	if x.To.IsZero() || !last.To.IsZero() && x.To.After(last.To) {
+		last.To = x.To
+	}
+	if x.Tampering() {
+		last.Kind = x.Kind
+	}
+	return -1
+}
+
+// evidence is what the records themselves say about what is missing.
+type evidence struct {
+	doubtList
+	recovered map[string]recovery
+	latest    map[string]time.Time // by stream: when the latest of its records was sealed
+	now       string               // the stream of the last record
+	at        time.Time            // the latest of its records
+}
+
+// recovery is how a stream says that another one was not closed.
+type recovery struct {
+	at  time.Time
+	ref Ref
+}
+
+func newEvidence() evidence {
+	return evidence{recovered: make(map[string]recovery), latest: make(map[string]time.Time)}
+}
+
+// met takes that there is a record.
+func (v *evidence) met(r *auditlog.Record) {
+	if r.Stream != v.now {
+		v.latest[v.now] = v.at
+		v.now, v.at = r.Stream, v.latest[r.Stream]
+	}
+	if r.Time.After(v.at) {
+		v.at = r.Time
+	}
+}
+
+// conclude returns the doubts about a trail whose records were all met.
+func (p *pass) conclude(t *Trail) *doubts {
+	p.latest[p.now] = p.at
+	return newDoubts(t.Reports, t.opts.Longest, p.evidence)
+}
+
+func newDoubts(reports []*auditlog.Report, longest time.Duration, v evidence) *doubts {
 	d := &doubts{ended: make(map[string]int), longest: longest}
 	for _, rep := range reports {
 		for i := range rep.Streams {
@@ -88,6 +151,22 @@ func newDoubts(reports []*auditlog.Report, longest time.Duration) *doubts {
 	}
 	if !d.last.IsZero() {
 		d.add(Doubt{Kind: DoubtEnd, From: d.last.Add(time.Microsecond), Detail: "the trail ends with " + stamp(d.last)})
+	}
+	for stream, i := range d.ended {
+		x := &d.list[i]
+		switch said, ok := v.recovered[stream]; {
+		case x.Kind == DoubtDamaged:
+			// The last of the records up to the damage is where it begins.
+			if at := v.latest[stream]; at.After(x.From) {
+				x.From = at
+			}
+		case ok:
+			x.To = said.at
+			x.Refs = append(x.Refs, said.ref)
+		}
+	}
+	for _, x := range v.list {
+		d.add(x)
 	}
 	return d
 }
@@ -112,8 +191,7 @@ func (d *doubts) stream(st *auditlog.StreamReport, anchored bool) {
 	if st.Damage != nil {
 		// What comes before the damage is sealed up to a checkpoint. When that was,
 		// only its last record could tell, and Last may lie behind it.
-		d.ended[name] = len(d.list)
-		d.add(Doubt{Kind: DoubtDamaged, From: start, Stream: name, Detail: st.Damage.Error()})
+		d.end(name, Doubt{Kind: DoubtDamaged, From: start, Stream: name, Detail: st.Damage.Error()})
 		return
 	}
 	from := st.Last
@@ -124,14 +202,20 @@ func (d *doubts) stream(st *auditlog.StreamReport, anchored bool) {
 	case auditlog.StateLive:
 		d.add(Doubt{Kind: DoubtLive, From: from.Add(time.Microsecond), Stream: name, Detail: name + " is still being written"})
 	case auditlog.StateUnclosed, auditlog.StateRecovered:
-		d.ended[name] = len(d.list)
-		d.add(Doubt{Kind: DoubtCrash, From: from, Stream: name, Detail: name + " ends without having been closed"})
+		d.end(name, Doubt{Kind: DoubtCrash, From: from, Stream: name, Detail: name + " ends without having been closed"})
 	case auditlog.StateEmpty:
 		x := Doubt{Kind: DoubtCrash, From: start, Stream: name, Detail: name + " has no record that was ever acknowledged"}
 		if anchored { // had it been longer than a moment, the anchor would know of it
 			x.To = start.Add(anchorLag)
 		}
 		d.add(x)
+	}
+}
+
+// end adds the doubt about a stream that has no orderly end.
+func (d *doubts) end(name string, x Doubt) {
+	if i := d.add(x); i >= 0 {
+		d.ended[name] = i
 	}
 }
 
@@ -156,34 +240,18 @@ func began(name string) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-func (d *doubts) add(x Doubt) {
-	if len(d.list) < maxDoubts {
-		d.list = append(d.list, x)
-		return
-	}
-	last := &d.list[len(d.list)-1]
-	if x.From.Before(last.From) {
-		last.From = x.From
-	}
-	if x.To.IsZero() || !last.To.IsZero() && x.To.After(last.To) {
-		last.To = x.To
-	}
-}
-
-// read takes what a record says about what is missing. Records of a damaged
-// stream come in order up to the damage, so the last of them is where it begins.
-func (d *doubts) read(e *Event) {
-	if i, ok := d.ended[e.Ref.Stream]; ok && d.list[i].Kind == DoubtDamaged && e.Sealed.After(d.list[i].From) {
-		d.list[i].From = e.Sealed
-	}
+// tells takes what a record says about what is missing; broken says that it does
+// not even have the form of an event.
+func (v *evidence) tells(e *Event, broken bool) {
 	switch {
 	case e.Own:
-		d.readOwn(e)
+		v.own(e)
+	case broken || e.unreadable && e.Session != "":
+		// An event is recorded before it is sealed.
+		v.add(Doubt{Kind: DoubtBroken, From: e.Sealed.Add(-anchorLag), To: e.Sealed, Stream: e.Ref.Stream, Detail: "a record cannot be read", Refs: []Ref{e.Ref}})
 	case e.Kind == scsguard.EventGap:
-		from, to := parseTime(e.Details["from"]), parseTime(e.Details["to"])
-		d.add(Doubt{Kind: DoubtGap, From: from, To: to, Stream: e.Ref.Stream, Detail: lost(e.Details), Refs: []Ref{e.Ref}})
-	case e.unreadable && e.Session != "":
-		d.add(Doubt{Kind: DoubtBroken, From: e.Sealed, To: e.Sealed, Stream: e.Ref.Stream, Detail: "a record cannot be read", Refs: []Ref{e.Ref}})
+		from, to := between(e.Details["from"], e.Details["to"])
+		v.add(Doubt{Kind: DoubtGap, From: from, To: to, Stream: e.Ref.Stream, Detail: lost(e.Details), Refs: []Ref{e.Ref}})
 	}
 }
 
@@ -199,6 +267,16 @@ func lost(details map[string]string) string {
 	return "lost: " + strings.Join(parts, ", ")
 }
 
+// between is a time from one moment to another, for ever if either cannot be read.
+// The clock may have been set back meanwhile.
+func between(from, to string) (time.Time, time.Time) {
+	a, b := parseTime(from), parseTime(to)
+	if a.IsZero() || b.IsZero() {
+		return a, time.Time{}
+	}
+	return earlier(a, b), later(a, b)
+}
+
 func parseTime(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
@@ -207,7 +285,7 @@ func parseTime(s string) time.Time {
 	return t.UTC()
 }
 
-func (d *doubts) readOwn(e *Event) {
+func (v *evidence) own(e *Event) {
 	var r struct {
 		Stream  string           `json:"stream"`
 		From    string           `json:"from"`
@@ -224,7 +302,7 @@ func (d *doubts) readOwn(e *Event) {
 	if json.Unmarshal(e.Raw, &r) != nil {
 		return // auditlog has compared it with what it writes
 	}
-	from, to := parseTime(r.From), parseTime(r.To)
+	from, to := between(r.From, r.To)
 	x := Doubt{From: from, To: to, Stream: e.Ref.Stream, Refs: []Ref{e.Ref}}
 	switch e.Kind {
 	case "audit.gap":
@@ -238,17 +316,13 @@ func (d *doubts) readOwn(e *Event) {
 		}
 	case "audit.clock_jump":
 		x.Kind, x.Detail = DoubtClock, fmt.Sprintf("the clock was set from %s to %s", r.From, r.To)
-		if to.Before(from) {
-			x.From, x.To = to, from
-		}
 	case "audit.recovered":
-		if i, ok := d.ended[r.Stream]; ok && d.list[i].Kind == DoubtCrash {
-			d.list[i].To = e.Sealed
-			d.list[i].Refs = append(d.list[i].Refs, e.Ref)
+		if before := v.recovered[r.Stream]; e.Sealed.After(before.at) && len(v.recovered) < maxDoubts {
+			v.recovered[r.Stream] = recovery{e.Sealed, e.Ref}
 		}
 		return
 	}
-	d.add(x)
+	v.add(x)
 }
 
 // within returns the doubts that overlap a time.

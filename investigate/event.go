@@ -200,6 +200,9 @@ func (f *fields) split(b []byte) bool {
 			return false
 		}
 		if to := f.slot(name); to != nil {
+			if *to != nil {
+				return false // of two values one reader takes the first and another the last
+			}
 			*to = b[i:end]
 		}
 		if i = space(b, end); i >= len(b) {
@@ -316,14 +319,14 @@ func moment(v []byte) (t time.Time, ok bool) {
 	return t.UTC(), err == nil
 }
 
-// event decodes what split has found.
-func (f *fields) event(r *auditlog.Record, e *Event) {
+// event decodes what split has found. Texts that come again are those of in.
+func (f *fields) event(r *auditlog.Record, e *Event, in interner) {
 	*e = Event{
 		Ref: Ref{r.Stream, r.Seq, r.Leaf}, Sealed: r.Time, Own: r.Own, Raw: r.Event,
-		ID: text(f.id), Kind: scsguard.EventKind(text(f.kind)), Outcome: text(f.outcome), Reason: text(f.reason),
-		User: text(f.user), Actor: text(f.actor), Session: text(f.session), SessionSeq: uint64(max(number(f.seq), 0)),
-		TokenHash: text(f.tokenHash), IP: text(f.ip), IPSource: text(f.ipSource), UserAgent: text(f.agent),
-		RequestID: text(f.requestID), Route: text(f.route), Transaction: text(f.transaction),
+		ID: text(f.id), Kind: scsguard.EventKind(in.text(f.kind)), Outcome: in.text(f.outcome), Reason: in.text(f.reason),
+		User: in.text(f.user), Actor: in.text(f.actor), Session: text(f.session), SessionSeq: uint64(max(number(f.seq), 0)),
+		TokenHash: text(f.tokenHash), IP: in.text(f.ip), IPSource: in.text(f.ipSource), UserAgent: in.text(f.agent),
+		RequestID: text(f.requestID), Route: in.text(f.route), Transaction: text(f.transaction),
 		AAL: int(number(f.aal)), Concurrent: int(number(f.concurrent)), Max: int(number(f.max)),
 	}
 	good := true
@@ -346,6 +349,9 @@ func (f *fields) event(r *auditlog.Record, e *Event) {
 			good = json.Unmarshal(x.from, x.to) == nil && good
 		}
 	}
+	for _, v := range [...][]byte{f.id, f.kind, f.outcome, f.user, f.session} {
+		good = good && !f.alien(v)
+	}
 	e.retracts = e.Details["retracts"]
 	e.unreadable = !good || e.Kind == "" || e.Time.IsZero()
 	if e.Own && e.Kind != "" {
@@ -353,13 +359,16 @@ func (f *fields) event(r *auditlog.Record, e *Event) {
 	}
 }
 
+// alien reports whether a value that must be a string is something else.
+func (*fields) alien(v []byte) bool { return len(v) > 0 && v[0] != '"' }
+
 // Parse decodes the record of a log. It never fails: what cannot be read is
 // missing from the event, and questions treat it as missing from the trail.
 func Parse(r *auditlog.Record) Event {
 	var f fields
 	var e Event
 	ok := f.split(r.Event)
-	f.event(r, &e)
+	f.event(r, &e, nil)
 	e.unreadable = e.unreadable || !ok
 	return e
 }

@@ -33,7 +33,7 @@ func newHistory(id string, events []Event) *History {
 	for i := range h.Events {
 		e := &h.Events[i]
 		if retracted[e.ID] && !e.begins() {
-			h.numbers.add(e.SessionSeq)
+			h.count(e.SessionSeq, e.Time)
 			h.Session.Events++
 			continue
 		}

@@ -124,11 +124,18 @@ func playHistory(t *testing.T, seed uint64, sum *tally) {
 
 	anchor := auditlog.FileAnchor(cfg.Anchor)
 	check := func(what, dir string, whole bool, anchors ...auditlog.Anchor) {
-		rep, err := auditlog.Verify(context.Background(), dir, auditlog.VerifyOptions{Keys: []string{trailgen.VerifierKey()}, Anchors: anchors})
+		verify := auditlog.VerifyOptions{Keys: []string{trailgen.VerifierKey()}, Anchors: anchors}
+		opts := Options{AllowUnanchored: len(anchors) == 0}
+		rep, err := auditlog.Verify(context.Background(), dir, verify)
 		require.NoError(t, err)
-		trail, err := New(Options{AllowUnanchored: len(anchors) == 0}, rep)
+		trail, err := New(opts, rep)
 		require.NoError(t, err)
 		what = fmt.Sprintf("seed %d, %s", seed, what)
+		onePass(t, trail, func() *Trail {
+			trail, err := Open(opts, Source{dir, verify})
+			require.NoError(t, err)
+			return trail
+		}, what)
 		compare(t, trail, truths, whole, sum, what)
 		for range 2 {
 			compareUser(t, trail, truths[rng.IntN(len(truths))], fmt.Sprintf("user%d", 1+rng.IntN(2)), what)
@@ -239,6 +246,31 @@ func compare(t *testing.T, trail *Trail, truths []truth, whole bool, sum *tally,
 				}
 			}
 		}
+	}
+}
+
+// onePass demands that a trail that is verified while it is asked says what it says
+// when it is verified first.
+func onePass(t *testing.T, trail *Trail, open func() *Trail, what string) {
+	ctx := context.Background()
+	for name, ask := range map[string]func(*Trail) (any, Answer, error){
+		"sessions": func(t *Trail) (any, Answer, error) { list, a, err := t.Sessions(ctx, Filter{}); return list, a, err },
+		"active": func(t *Trail) (any, Answer, error) {
+			a, lives, err := t.ActiveOf(ctx, "user1", time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC))
+			return lives, a, err
+		},
+		"review": func(t *Trail) (any, Answer, error) { list, a, err := t.Review(ctx, ReviewQuery{}); return list, a, err },
+		"timeline": func(t *Trail) (any, Answer, error) {
+			list, a, err := t.Timeline(ctx, TimelineQuery{Activity: true})
+			return list, a, err
+		},
+	} {
+		want, wantAnswer, err := ask(trail)
+		require.NoError(t, err)
+		got, gotAnswer, err := ask(open())
+		require.NoError(t, err)
+		require.Equal(t, wantAnswer, gotAnswer, "%s, %s", what, name)
+		require.Equal(t, want, got, "%s, %s", what, name)
 	}
 }
 

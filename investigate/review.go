@@ -62,9 +62,12 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 	if q.Overdue <= 0 {
 		q.Overdue = 10 * time.Minute
 	}
-	r := &reviewer{q: q, lastSeen: make(map[scsguard.EventKind]time.Time), failures: make(map[string]*Exception),
-		counts: make(map[string]int), sessions: make(map[string]*Session)}
-	d, err := t.read(ctx, query{visit: func(e *Event) error { r.see(e); return nil }})
+	var r *reviewer
+	d, err := t.read(ctx, func() query {
+		r = &reviewer{q: q, lastSeen: make(map[scsguard.EventKind]time.Time), failures: make(map[string]*Exception),
+			counts: make(map[string]int), sessions: make(map[string]*Session)}
+		return query{ordered: true, visit: func(e *Event) error { r.see(e); return nil }}
+	})
 	if err != nil {
 		return nil, Answer{}, err
 	}
@@ -81,7 +84,7 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 	}
 	r.kinds()
 	slices.SortStableFunc(r.list, func(a, b Exception) int {
-		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.User, b.User))
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.User, b.User), cmp.Compare(a.Session, b.Session))
 	})
 	a := answer(Yes, nil, "nothing out of the ordinary in the period")
 	if len(r.list) > 0 {
@@ -125,9 +128,6 @@ func (r *reviewer) see(e *Event) {
 			r.note(e, "past its limit", "%s at %s, and its absolute deadline was %s", e.Kind, stamp(e.Time), stamp(limit))
 		}
 		s.add(e)
-		if s.ended() {
-			s.shrink()
-		}
 	}
 	if r.within(e.Time) {
 		r.judge(e)
@@ -135,9 +135,6 @@ func (r *reviewer) see(e *Event) {
 }
 
 func (s *Session) ended() bool { return !s.Over.IsZero() }
-
-// shrink gives back what is not needed of a session that has ended.
-func (s *Session) shrink() { s.numbers.more = nil }
 
 func (r *reviewer) judge(e *Event) {
 	switch e.Kind {
@@ -187,9 +184,10 @@ func (r *reviewer) missing(d *doubts) {
 func (r *reviewer) overdue(d *doubts) {
 	for _, s := range r.sessions {
 		s.finish()
-		if s.Missing > 0 && r.within(s.Last) {
-			r.list = append(r.list, Exception{Kind: "sequence", Time: s.Last, User: s.User, Session: s.ID,
-				Detail: fmt.Sprintf("%d events of the session are missing", s.Missing), Refs: []Ref{s.BeginRef}})
+		if at := later(s.Last, s.Noticed); s.Missing > 0 && r.within(at) {
+			ref := cmp.Or(s.BeginRef, s.LastRef, s.EndRef)
+			r.list = append(r.list, Exception{Kind: "sequence", Time: at, User: s.User, Session: s.ID,
+				Detail: fmt.Sprintf("%d of the session's events are missing", s.Missing), Refs: []Ref{ref}})
 		}
 		if s.Begin.IsZero() || s.Retracted || s.ended() {
 			continue

@@ -54,13 +54,14 @@ type Session struct {
 	beginID string
 	idle    time.Duration // the idle timeout of the login
 	moved   uint64        // the number of the event that last set the deadlines
-	movedBy string        // and its ID
+	movedBy string        // and its ID, unless it was mere activity
+	seenAt  uint64        // the number of the event that names IP
+	proved  uint64        // the number of the event that last named Methods
 	// A new token may count as activity, and its event does not name the deadlines.
 	renewed   uint64 // the number of the last event of that kind
 	renewedAt time.Time
 	tightest  time.Time // the last moment at which a limit was made stricter
 	numbers   numbers
-	lastTime  time.Time // of the event with the highest number
 }
 
 // add takes an event of the session. Events may come in any order: those with the
@@ -70,13 +71,13 @@ func (s *Session) add(e *Event) {
 	if s.User == "" {
 		s.User = e.User
 	}
-	if s.IP == "" && e.IPSource != "" {
-		s.IP, s.UserAgent = e.IP, e.UserAgent
+	if e.IPSource != "" && s.Begin.IsZero() && (s.IP == "" || e.SessionSeq < s.seenAt) {
+		s.IP, s.UserAgent, s.seenAt = e.IP, e.UserAgent, e.SessionSeq
 	}
 	if s.Created.IsZero() && !e.Created.IsZero() {
 		s.Created = e.Created
 	}
-	s.numbers.add(e.SessionSeq)
+	s.count(e.SessionSeq, e.Time)
 	switch {
 	case e.retracts != "":
 		s.retract(e)
@@ -87,17 +88,38 @@ func (s *Session) add(e *Event) {
 		s.end(e)
 		return
 	}
-	s.clock(e)
 	if !e.lives() {
 		return
 	}
 	if e.Time.After(s.Last) {
 		s.Last, s.LastRef = e.Time, e.Ref
 	}
-	if e.AAL > 0 || len(e.AuthMethods) > 0 {
-		s.Methods, s.AAL, s.AuthTime = e.AuthMethods, e.AAL, e.AuthTime
+	if (e.AAL > 0 || len(e.AuthMethods) > 0) && e.SessionSeq >= s.proved {
+		s.Methods, s.AAL, s.AuthTime, s.proved = e.AuthMethods, e.AAL, e.AuthTime, e.SessionSeq
 	}
 	s.deadlines(e)
+}
+
+// count takes the number of an event, and reports whether it is new.
+func (s *Session) count(seq uint64, at time.Time) bool {
+	fresh, back := s.numbers.add(seq, at)
+	s.ClockDifference = max(s.ClockDifference, back)
+	return fresh
+}
+
+// touch is add for an event that says nothing but that the session was used. One
+// that was written twice may come twice.
+func (s *Session) touch(ref Ref, seq uint64, at, idle, absolute time.Time) {
+	if s.count(seq, at) {
+		s.Events++
+		s.Touches++
+	}
+	if at.After(s.Last) {
+		s.Last, s.LastRef = at, ref
+	}
+	if seq >= s.moved {
+		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = idle, absolute, seq, ""
+	}
 }
 
 func (s *Session) begin(e *Event) {
@@ -124,6 +146,9 @@ func (s *Session) deadlines(e *Event) {
 	switch {
 	case !e.IdleExpires.IsZero() && e.SessionSeq >= s.moved:
 		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq, e.ID
+		if e.Kind == scsguard.EventExtend && e.Reason == "activity" {
+			s.movedBy = "" // as touch has it
+		}
 	case e.Kind == scsguard.EventRenew && e.SessionSeq >= s.renewed:
 		s.renewed, s.renewedAt = e.SessionSeq, e.Time
 	}
@@ -137,7 +162,7 @@ func (s *Session) retract(e *Event) {
 		if s.BeginRef == (Ref{}) {
 			s.BeginRef = e.Ref
 		}
-	case e.retracts == s.movedBy && !e.IdleOld.IsZero():
+	case (e.retracts == s.movedBy || s.movedBy == "" && e.SessionSeq == s.moved) && !e.IdleOld.IsZero():
 		s.IdleExpires, s.AbsoluteEnd = e.IdleOld, e.AbsoluteOld
 		s.Extends = max(0, s.Extends-1)
 	}
@@ -162,23 +187,12 @@ func (s *Session) end(e *Event) {
 			s.Over = limit
 		}
 	}
-	s.clock(e)
-}
-
-// clock compares the time of an event with that of the one before it by number.
-func (s *Session) clock(e *Event) {
-	if e.SessionSeq < s.LastSeq || e.SessionSeq == 0 {
-		return
-	}
-	if back := s.lastTime.Sub(e.Time); back > s.ClockDifference && e.SessionSeq > s.LastSeq && !s.lastTime.IsZero() {
-		s.ClockDifference = back
-	}
-	s.LastSeq, s.lastTime = e.SessionSeq, e.Time
 }
 
 // finish is called when all events were added.
 func (s *Session) finish() {
-	s.Missing = s.numbers.missing()
+	s.Missing, s.LastSeq = s.numbers.missing(), s.numbers.last()
+	s.ClockDifference = max(s.ClockDifference, s.numbers.back())
 	// A limit that was made stricter may lie before the moment at which that
 	// happened: until then the session was alive.
 	if !s.Over.IsZero() && s.tightest.After(s.Over) && !s.tightest.After(s.Noticed) {
@@ -222,39 +236,3 @@ func (s *Session) State(trailEnd time.Time, crashed bool) string {
 	}
 	return "alive"
 }
-
-// numbers is the set of numbers of a session's events: almost always a run from 1.
-type numbers struct {
-	run   uint64              // all of 1 to run are there
-	more  map[uint64]struct{} // and these
-	least uint64              // the first one of all
-	most  uint64
-}
-
-func (n *numbers) add(seq uint64) {
-	if seq == 0 {
-		return
-	}
-	if n.least == 0 || seq < n.least {
-		n.least = seq
-	}
-	n.most = max(n.most, seq)
-	switch {
-	case seq <= n.run:
-	case seq == n.run+1:
-		for n.run++; ; n.run++ {
-			if _, ok := n.more[n.run+1]; !ok {
-				break
-			}
-			delete(n.more, n.run+1)
-		}
-	default:
-		if n.more == nil {
-			n.more = make(map[uint64]struct{})
-		}
-		n.more[seq] = struct{}{}
-	}
-}
-
-// missing is how many numbers up to the largest are not there.
-func (n *numbers) missing() int { return int(n.most-n.run) - len(n.more) }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/auditlog"
 )
 
@@ -38,24 +37,27 @@ type Listed struct {
 // when to when, and how it ended. It reads the trail once and keeps a few hundred
 // bytes of each session. The answer is whether there are any.
 func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, error) {
-	sessions := make(map[string]*Session)
-	d, err := t.read(ctx, query{want: func(f *fields) bool {
-		return len(f.session) > 2 && (filter.User == "" || string(plain(f.user)) == filter.User) &&
-			(filter.Session == "" || string(plain(f.session)) == filter.Session)
-	}, light: func(f *fields, r *auditlog.Record) bool {
-		return f.isActivity() && sessions[string(plain(f.session))].touch(f, r)
-	}, visit: func(e *Event) error {
-		if e.Own || e.Session == "" {
+	var sessions map[string]*Session
+	d, err := t.read(ctx, func() query {
+		sessions = make(map[string]*Session)
+		return query{want: func(f *fields) bool {
+			return len(f.session) > 2 && (filter.User == "" || string(plain(f.user)) == filter.User) &&
+				(filter.Session == "" || string(plain(f.session)) == filter.Session)
+		}, light: func(f *fields, r *auditlog.Record) bool {
+			return f.isActivity() && f.touch(sessions[string(plain(f.session))], r)
+		}, visit: func(e *Event) error {
+			if e.Own || e.Session == "" {
+				return nil
+			}
+			s := sessions[e.Session]
+			if s == nil {
+				s = &Session{ID: e.Session}
+				sessions[e.Session] = s
+			}
+			s.add(e)
 			return nil
-		}
-		s := sessions[e.Session]
-		if s == nil {
-			s = &Session{ID: e.Session}
-			sessions[e.Session] = s
-		}
-		s.add(e)
-		return nil
-	}})
+		}}
+	})
 	if err != nil {
 		return nil, Answer{}, err
 	}
@@ -74,22 +76,23 @@ func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, 
 
 // isActivity reports whether the event says nothing but that a session was used.
 func (f *fields) isActivity() bool {
-	return string(f.kind) == `"extend"` && string(f.reason) == `"activity"` && string(f.outcome) == `"success"` && len(f.details) == 0
+	return string(f.kind) == `"extend"` && string(f.reason) == `"activity"` && string(f.outcome) == `"success"` && len(f.details) == 0 &&
+		len(f.methods) == 0 && len(f.aal) == 0
 }
 
-// touch is add for an event of mere activity. It reports whether it could.
-func (s *Session) touch(f *fields, r *auditlog.Record) bool {
-	if s == nil {
+// touch is Session.touch for raw fields. It reports whether they can be read.
+func (f *fields) touch(s *Session, r *auditlog.Record) bool {
+	if s == nil || s.Begin.IsZero() { // then it may say more than that
 		return false
 	}
 	at, ok := moment(f.time)
 	idle, ok2 := moment(f.idle)
 	absolute, ok3 := moment(f.absolute)
-	if !ok || !ok2 || !ok3 || at.IsZero() || idle.IsZero() {
+	seq := number(f.seq)
+	if !ok || !ok2 || !ok3 || at.IsZero() || idle.IsZero() || seq <= 0 {
 		return false
 	}
-	s.add(&Event{Ref: Ref{r.Stream, r.Seq, r.Leaf}, Sealed: r.Time, Time: at, Kind: scsguard.EventExtend, Outcome: string(scsguard.OutcomeSuccess),
-		Reason: "activity", User: s.User, Session: s.ID, SessionSeq: uint64(max(number(f.seq), 0)), IdleExpires: idle, AbsoluteEnd: absolute})
+	s.touch(Ref{r.Stream, r.Seq, r.Leaf}, uint64(seq), at, idle, absolute)
 	return true
 }
 

@@ -21,18 +21,21 @@ type TimelineQuery struct {
 // the order of their numbers, others by time. The answer is whether there are any.
 func (t *Trail) Timeline(ctx context.Context, q TimelineQuery) ([]Event, Answer, error) {
 	var list []Event
-	d, err := t.read(ctx, query{want: func(f *fields) bool {
-		return (q.Session == "" || string(plain(f.session)) == q.Session) && (q.User == "" || string(plain(f.user)) == q.User)
-	}, visit: func(e *Event) error {
-		if e.Own || e.Kind == scsguard.EventExtend && e.Reason == "activity" && !q.Activity ||
-			!q.From.IsZero() && e.Time.Before(q.From) || !q.To.IsZero() && e.Time.After(q.To) {
+	d, err := t.read(ctx, func() query {
+		list = nil
+		return query{want: func(f *fields) bool {
+			return (q.Session == "" || string(plain(f.session)) == q.Session) && (q.User == "" || string(plain(f.user)) == q.User)
+		}, visit: func(e *Event) error {
+			if e.Own || e.Kind == scsguard.EventExtend && e.Reason == "activity" && !q.Activity ||
+				!q.From.IsZero() && e.Time.Before(q.From) || !q.To.IsZero() && e.Time.After(q.To) {
+				return nil
+			}
+			keep := *e
+			keep.Raw = slices.Clone(e.Raw)
+			list = append(list, keep)
 			return nil
-		}
-		keep := *e
-		keep.Raw = slices.Clone(e.Raw)
-		list = append(list, keep)
-		return nil
-	}})
+		}}
+	})
 	if err != nil {
 		return nil, Answer{}, err
 	}

@@ -3,7 +3,7 @@ package investigate
 import (
 	"context"
 	"errors"
-	"hash/maphash"
+	"sync"
 	"time"
 
 	"github.com/scsguard/scsguard/auditlog"
@@ -17,15 +17,26 @@ type Options struct {
 	// Longest is how long no session lives: the longest absolute timeout. What was
 	// lost longer ago hides no session that is alive. Default 24 h.
 	Longest time.Duration
-	// Progress is called now and then with the number of records read. Optional.
+	// Progress is called now and then, with bytes, when the trail is read after it was
+	// verified. Optional.
 	Progress func(done, total int64)
 }
 
-// A Trail is one or many verified logs that belong together: all that the
-// instances of one application have written.
+// A Trail is one or many logs that belong together: all that the instances of one
+// application have written.
 type Trail struct {
+	// Reports are the verdicts over the logs. They are nil until the trail of Open
+	// was asked something, or Verify was called.
 	Reports []*auditlog.Report
 	opts    Options
+	sources []Source
+	mu      sync.Mutex // held while Reports are made
+}
+
+// A Source is a log that was not verified yet.
+type Source struct {
+	Dir     string
+	Options auditlog.VerifyOptions
 }
 
 // New returns the trail that verified logs make up. What was damaged in them is
@@ -34,10 +45,49 @@ func New(opts Options, reports ...*auditlog.Report) (*Trail, error) {
 	if len(reports) == 0 {
 		return nil, errors.New("investigate: no log; verify one with auditlog.Verify first")
 	}
-	if opts.Longest <= 0 {
-		opts.Longest = 24 * time.Hour
+	t := &Trail{Reports: reports, opts: opts}
+	def(&t.opts.Longest, 24*time.Hour)
+	return t, nil
+}
+
+// Open returns the trail that logs make up. The first question verifies them and
+// reads them in the same pass, so that no byte is read twice; only of a trail that
+// was tampered with so that a stream is not signed, or when copies of one stream
+// are in two logs, or for a question that needs the events of several streams in
+// the order of their time, it reads again what counts. Nothing is answered from what
+// was not verified.
+func Open(opts Options, logs ...Source) (*Trail, error) {
+	if len(logs) == 0 {
+		return nil, errors.New("investigate: no log")
 	}
-	return &Trail{reports, opts}, nil
+	t := &Trail{opts: opts, sources: logs}
+	def(&t.opts.Longest, 24*time.Hour)
+	return t, nil
+}
+
+func def(d *time.Duration, to time.Duration) {
+	if *d <= 0 {
+		*d = to
+	}
+}
+
+// Verify verifies the logs if nothing has done so yet.
+func (t *Trail) Verify(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.Reports != nil {
+		return nil
+	}
+	return t.verify(ctx, nil)
+}
+
+// bytes is how much there is to read.
+func (t *Trail) bytes() int64 {
+	var n int64
+	for _, rep := range t.Reports {
+		n += rep.Bytes
+	}
+	return n
 }
 
 // Intact reports whether nothing in any of the logs was changed.
@@ -72,7 +122,7 @@ func (t *Trail) Unanchored() bool {
 
 // Span returns when the trail begins and ends, as far as it is there.
 func (t *Trail) Span() (first, last time.Time) {
-	d := newDoubts(t.Reports, t.opts.Longest)
+	d := newDoubts(t.Reports, t.opts.Longest, evidence{})
 	return d.first, d.last
 }
 
@@ -87,7 +137,9 @@ func (t *Trail) Total() int64 {
 
 // Doubts reads the trail and returns everything that may be missing from it.
 func (t *Trail) Doubts(ctx context.Context) ([]Doubt, error) {
-	d, err := t.read(ctx, query{visit: func(*Event) error { return nil }})
+	d, err := t.read(ctx, func() query {
+		return query{want: func(*fields) bool { return false }}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -98,113 +150,11 @@ func (t *Trail) Doubts(ctx context.Context) ([]Doubt, error) {
 // left out. The event is valid during the call; visit may keep a copy, of which
 // Raw must be cloned.
 func (t *Trail) Events(ctx context.Context, visit func(*Event) error) error {
-	_, err := t.read(ctx, query{visit: visit})
+	if err := t.Verify(ctx); err != nil {
+		return err
+	}
+	_, err := t.read(ctx, func() query { return query{visit: visit, ordered: true} })
 	return err
-}
-
-// query says what a pass over the trail looks at.
-type query struct {
-	// want, if given, decides by the raw fields whether an event is visited.
-	want func(*fields) bool
-	// light, if given, may deal with a wanted event by its raw fields alone, which
-	// is several times as fast. It reports whether it did.
-	light func(*fields, *auditlog.Record) bool
-	visit func(*Event) error
-}
-
-// read goes through the trail once and returns what may be missing.
-func (t *Trail) read(ctx context.Context, q query) (*doubts, error) {
-	d := newDoubts(t.Reports, t.opts.Longest)
-	var f fields
-	var e Event
-	seen := newSeen()
-	total, done := t.Total(), int64(0)
-	for r, err := range Records(ctx, t.Reports...) {
-		if err != nil {
-			return nil, err
-		}
-		if done++; t.opts.Progress != nil && done%4096 == 0 {
-			t.opts.Progress(done, total)
-		}
-		ok := f.split(r.Event)
-		wanted := q.want == nil || q.want(&f) || !ok
-		tells := r.Own || !ok || mayDoubt(&f) || d.damaged(r.Stream)
-		if !wanted && !tells {
-			continue
-		}
-		if tells {
-			f.event(&r, &e)
-			e.unreadable = e.unreadable || !ok
-			d.read(&e)
-		}
-		if !wanted || len(f.id) > 0 && !r.Own && seen.before(f.id) || !r.Own && q.light != nil && q.light(&f, &r) {
-			continue
-		}
-		if !tells {
-			f.event(&r, &e)
-			if e.unreadable {
-				d.read(&e)
-			}
-		}
-		if err := q.visit(&e); err != nil {
-			return nil, err
-		}
-	}
-	return d, nil
-}
-
-// mayDoubt reports whether a record may be one that doubts.read wants to see.
-func mayDoubt(f *fields) bool {
-	return string(f.kind) == `"audit.gap"` || len(f.time) == 0 || len(f.kind) == 0
-}
-
-func (d *doubts) damaged(stream string) bool {
-	i, ok := d.ended[stream]
-	return ok && d.list[i].Kind == DoubtDamaged
-}
-
-// seen is a set of 64-bit digests of IDs: of ten million events one is taken for
-// a repetition once in 370,000 trails.
-type seen struct {
-	seed  maphash.Seed
-	table []uint64 // open addressing; zero is free
-	n     int
-}
-
-func newSeen() *seen { return &seen{seed: maphash.MakeSeed(), table: make([]uint64, 1024)} }
-
-// before reports whether the ID was there, and adds it.
-func (s *seen) before(id []byte) bool {
-	h := maphash.Bytes(s.seed, id)
-	if h == 0 {
-		h = 1
-	}
-	if !s.put(h) {
-		return true
-	}
-	if s.n++; s.n > len(s.table)*3/4 {
-		old := s.table
-		s.table = make([]uint64, 2*len(old))
-		for _, h := range old {
-			if h != 0 {
-				s.put(h)
-			}
-		}
-	}
-	return false
-}
-
-func (s *seen) put(h uint64) bool {
-	mask := uint64(len(s.table) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		switch s.table[i] {
-		case h:
-			return false
-		case 0:
-			s.table[i] = h
-			return true
-		}
-	}
 }
 
 // settled is an answer as far as the trail as a whole allows one.

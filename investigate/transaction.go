@@ -18,20 +18,23 @@ type Transaction struct {
 // answers whether the session it was done in was alive then.
 func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answer, error) {
 	var found []Event
-	retracted := make(map[string]bool)
-	d, err := t.read(ctx, query{want: func(f *fields) bool { return string(plain(f.transaction)) == id }, visit: func(e *Event) error {
-		if e.Own {
+	var retracted map[string]bool
+	d, err := t.read(ctx, func() query {
+		found, retracted = nil, make(map[string]bool)
+		return query{want: func(f *fields) bool { return string(plain(f.transaction)) == id }, visit: func(e *Event) error {
+			if e.Own {
+				return nil
+			}
+			if e.retracts != "" {
+				retracted[e.retracts] = true
+				return nil
+			}
+			keep := *e
+			keep.Raw = slices.Clone(e.Raw)
+			found = append(found, keep)
 			return nil
-		}
-		if e.retracts != "" {
-			retracted[e.retracts] = true
-			return nil
-		}
-		keep := *e
-		keep.Raw = slices.Clone(e.Raw)
-		found = append(found, keep)
-		return nil
-	}})
+		}}
+	})
 	if err != nil {
 		return nil, Answer{}, err
 	}
@@ -39,13 +42,15 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 		a := answer(No, nil, "the trail has no transaction %q", id).doubted(d.within(d.first, d.last))
 		return nil, t.settled(a), nil
 	}
+	slices.SortStableFunc(found, func(a, b Event) int { return a.Time.Compare(b.Time) })
+	lives, d, err := t.around(ctx, found)
+	if err != nil {
+		return nil, Answer{}, err
+	}
 	var list []Transaction
 	sum := Answer{Verdict: Yes}
 	for _, e := range found {
-		x, err := t.transaction(ctx, e, retracted[e.ID])
-		if err != nil {
-			return nil, Answer{}, err
-		}
+		x := d.transaction(e, retracted[e.ID], lives)
 		list = append(list, x)
 		if len(list) == 1 || weaker(x.Life.Verdict, sum.Verdict) {
 			sum = x.Life
@@ -54,41 +59,50 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 	return list, t.settled(sum), nil
 }
 
+// around reads the sessions of events, and the other ones of their users.
+func (t *Trail) around(ctx context.Context, events []Event) ([]*History, *doubts, error) {
+	users, sessions := make(map[string]bool), make(map[string]bool)
+	for i := range events {
+		if e := &events[i]; e.Session != "" {
+			users[e.User], sessions[e.Session] = e.User != "", true
+		}
+	}
+	return t.histories(ctx, func(f *fields) bool { return users[string(plain(f.user))] || sessions[string(plain(f.session))] })
+}
+
 // weaker reports whether an answer takes precedence where all have to be yes.
 func weaker(a, b Verdict) bool {
 	rank := func(v Verdict) int { return map[Verdict]int{No: 0, Unknown: 1, Yes: 2}[v] }
 	return rank(a) < rank(b)
 }
 
-func (t *Trail) transaction(ctx context.Context, e Event, retracted bool) (Transaction, error) {
+// transaction says whether the session was alive, and which others of its user.
+func (d *doubts) transaction(e Event, retracted bool, all []*History) Transaction {
 	x := Transaction{Event: e, Retracted: retracted}
 	self := []Ref{e.Ref}
 	switch {
 	case retracted:
 		x.Life = answer(No, self, "the record was retracted: the transaction did not take place")
-		return x, nil
+		return x
 	case !e.succeeded():
 		x.Life = answer(No, self, "the record says that the transaction failed")
-		return x, nil
+		return x
 	case e.Session == "":
 		x.Life = answer(No, self, "it was recorded at %s, outside of any session", stamp(e.Time))
-		return x, nil
-	}
-	all, d, err := t.histories(ctx, func(f *fields) bool {
-		return string(plain(f.user)) == e.User || string(plain(f.session)) == e.Session
-	})
-	if err != nil {
-		return x, err
+		return x
 	}
 	for _, h := range all {
+		if h.ID != e.Session && h.User != e.User {
+			continue
+		}
 		a := d.active(h, e.Time)
 		switch {
 		case h.ID == e.Session:
 			x.History, x.Life = h, a
 			x.Life.Rests = append(self, a.Rests...)
-		case a.Verdict != No && h.User == e.User:
+		case a.Verdict != No && h.User != "":
 			x.Others = append(x.Others, Life{h, a})
 		}
 	}
-	return x, nil
+	return x
 }
