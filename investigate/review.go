@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/auditlog"
 )
 
 // An Exception is something that a person should look at.
@@ -66,7 +67,7 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 	d, err := t.read(ctx, func() query {
 		r = &reviewer{q: q, lastSeen: make(map[scsguard.EventKind]time.Time), failures: make(map[string]*Exception),
 			counts: make(map[string]int), sessions: make(map[string]*Session)}
-		return query{ordered: true, visit: func(e *Event) error { r.see(e); return nil }}
+		return query{ordered: true, light: r.touch, visit: func(e *Event) error { r.see(e); return nil }}
 	})
 	if err != nil {
 		return nil, Answer{}, err
@@ -108,6 +109,23 @@ func (r *reviewer) within(at time.Time) bool {
 func (r *reviewer) note(e *Event, kind, format string, args ...any) {
 	r.list = append(r.list, Exception{Kind: kind, Time: e.Time, User: e.User, Session: e.Session,
 		Detail: fmt.Sprintf(format, args...), Refs: []Ref{e.Ref}})
+}
+
+// touch is see for the raw fields of an event that says nothing but that a session
+// was used, within its limits. It reports whether it was one.
+func (r *reviewer) touch(f *fields, record *auditlog.Record) bool {
+	if !f.isActivity() {
+		return false
+	}
+	at, ok := moment(f.time)
+	s := r.sessions[string(plain(f.session))]
+	if !ok || s == nil || s.AbsoluteEnd.IsZero() || !at.Before(s.AbsoluteEnd) || !r.q.To.IsZero() && at.After(r.q.To) || !f.touch(s, record) {
+		return false
+	}
+	if at.After(r.lastSeen[scsguard.EventExtend]) {
+		r.lastSeen[scsguard.EventExtend] = at
+	}
+	return true
 }
 
 // see takes one event. Sessions are followed from before the period.

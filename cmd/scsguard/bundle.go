@@ -77,11 +77,10 @@ func (b *bundler) run(c *call, q *question) error {
 	if _, err := os.Lstat(goal); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already: it stays as it is", goal)
 	}
-	trail, bar, err := q.open(c, c.args)
+	trail, _, err := q.verified(c, c.args)
 	if err != nil {
 		return err
 	}
-	bar.done()
 	state := health(trail, "a bundle")
 	if err := q.recorded(c, &state, trail); err != nil {
 		return err
@@ -173,11 +172,10 @@ func (b *bundler) answer(c *call, q *question, asked []ask, wasIntact bool) (sta
 		}
 	}
 	inside.pins = q.pins
-	trail, bar, err := inside.open(c, dirs)
+	trail, _, err := inside.verified(c, dirs)
 	if err != nil {
 		return state, err
 	}
-	bar.done()
 	if wasIntact && !trail.Intact() {
 		return state, errors.New("the copy is not as the trail was a moment ago: it was changed, or retention has removed something; try again")
 	}

@@ -40,7 +40,7 @@ damage.`,
 				if printer == nil {
 					return usageError("--format %s: it is ecs, ocsf, csv or json", x.format)
 				}
-				trail, bar, err := q.open(c, c.args)
+				trail, bars, err := q.verified(c, c.args)
 				if err != nil {
 					return err
 				}
@@ -48,7 +48,7 @@ damage.`,
 				if err := q.recorded(c, &state, trail); err != nil {
 					return err
 				}
-				if err := x.run(c, trail, bar, printer(c.stdout)); err != nil {
+				if err := x.run(c, trail, bars, printer(c.stdout)); err != nil {
 					return err
 				}
 				for _, rep := range trail.Reports {
@@ -96,16 +96,19 @@ type exported struct {
 }
 
 // run prints the events that are asked for.
-func (x *exportQuery) run(c *call, trail *investigate.Trail, bar *progress, out exporter) error {
-	defer bar.done()
-	bar.total = trail.Total()
-	done := int64(0)
+func (x *exportQuery) run(c *call, trail *investigate.Trail, bars *bars, out exporter) error {
+	defer bars.done()
+	total, done := int64(0), int64(0)
+	for _, rep := range trail.Reports {
+		total += rep.Bytes
+	}
+	move := bars.add(newProgress(c.stderr, "reading", 0))
 	for r, err := range investigate.Records(context.Background(), trail.Reports...) {
 		if err != nil {
 			return err
 		}
-		if done++; done%4096 == 0 {
-			bar.at(done)
+		if done += int64(len(r.Line)) + 1; r.Seq%4096 == 0 {
+			move(done, total)
 		}
 		if e := investigate.Parse(&r); x.takes(&e) {
 			if err := out.put(&exported{e, meaningOf(&e), r.Line}); err != nil {

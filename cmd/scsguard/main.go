@@ -21,10 +21,20 @@ package main
 import (
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softLimit)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// softLimit is from how much memory on garbage is collected more eagerly. What is
+// needed may be more.
+const softLimit = 800 << 20
 
 func run(args []string, stdout, stderr io.Writer) int {
 	return dispatch(commands(), args, stdout, stderr)

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -20,6 +20,9 @@ type finds struct {
 	answer  investigate.Answer
 	columns []string
 	rows    []row
+	// Of rows that would be many, at makes the i-th of n when it is printed.
+	at func(i int) row
+	n  int
 	// exit is the exit code where it is not that of the answer.
 	exit func(investigate.Answer) int
 }
@@ -29,6 +32,28 @@ type row struct {
 	cells []any // string, bool, int, time.Time, time.Duration, []string
 	text  string
 	refs  []investigate.Ref
+}
+
+// all yields the rows.
+func (f *finds) all(yield func(row) bool) {
+	for i := range f.len() {
+		r := row{}
+		if f.at != nil {
+			r = f.at(i)
+		} else {
+			r = f.rows[i]
+		}
+		if !yield(r) {
+			return
+		}
+	}
+}
+
+func (f *finds) len() int {
+	if f.at != nil {
+		return f.n
+	}
+	return len(f.rows)
 }
 
 func (f *finds) code() int {
@@ -51,7 +76,7 @@ func (f *finds) proofs() []investigate.Ref {
 		}
 	}
 	add(f.answer.Rests)
-	for _, r := range f.rows {
+	for r := range f.all {
 		add(r.refs)
 	}
 	return list
@@ -69,21 +94,14 @@ func (q *question) print(c *call, t *investigate.Trail, f *finds) error {
 		return nil
 	case "text":
 		q.printVerdict(c.stdout, t, f)
-		for _, r := range f.rows {
-			fmt.Fprintln(c.stdout, printable(r.text))
+		for r := range f.all {
+			fmt.Fprintln(c.stdout, oneLine(r.text))
 		}
 	default:
 		q.printVerdict(c.stdout, t, f)
-		if len(f.rows) > 0 {
+		if f.len() > 0 {
 			fmt.Fprintln(c.stdout)
-			w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, strings.ToUpper(strings.Join(f.columns, "\t")))
-			for _, r := range f.rows {
-				fmt.Fprintln(w, strings.Join(q.cells(r), "\t"))
-			}
-			if err := w.Flush(); err != nil {
-				return err
-			}
+			printTable(c.stdout, f)
 		}
 	}
 	if q.proof {
@@ -95,18 +113,48 @@ func (q *question) print(c *call, t *investigate.Trail, f *finds) error {
 	return nil
 }
 
-func (q *question) cells(r row) []string {
+// printTable goes through the rows twice, to see how wide the columns are and to
+// print them: a package that does it in one go keeps all of them.
+func printTable(w io.Writer, f *finds) {
+	head := make([]string, len(f.columns))
+	widths := make([]int, len(f.columns))
+	measure := func(line []string) {
+		for i, text := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+		}
+	}
+	for i, name := range f.columns {
+		head[i] = strings.ToUpper(name)
+	}
+	measure(head)
+	for r := range f.all {
+		measure(cells(r))
+	}
+	write := func(line []string) {
+		last := len(line) - 1
+		for i, text := range line[:last] {
+			fmt.Fprintf(w, "%-*s  ", widths[i], text)
+		}
+		fmt.Fprintln(w, line[last])
+	}
+	write(head)
+	for r := range f.all {
+		write(cells(r))
+	}
+}
+
+func cells(r row) []string {
 	list := make([]string, len(r.cells))
 	for i, c := range r.cells {
-		list[i] = printable(cell(c))
+		list[i] = oneLine(cell(c))
 	}
 	return list
 }
 
 // printVerdict says the answer, how good the trail is, and what may be missing.
 func (q *question) printVerdict(w io.Writer, t *investigate.Trail, f *finds) {
-	fmt.Fprintf(w, "question      %s\n", printable(f.asked))
-	fmt.Fprintf(w, "answer        %s: %s\n", f.answer.Verdict, printable(f.answer.Why))
+	fmt.Fprintf(w, "question      %s\n", oneLine(f.asked))
+	fmt.Fprintf(w, "answer        %s: %s\n", f.answer.Verdict, oneLine(f.answer.Why))
 	if q.beside != "" {
 		fmt.Fprintf(w, "key           %s, found beside the trail; name a copy of your own with --key\n", printable(q.beside))
 	}
@@ -122,7 +170,7 @@ func (q *question) printVerdict(w io.Writer, t *investigate.Trail, f *finds) {
 			fmt.Fprintf(w, "doubt         and %d more\n", len(f.answer.Doubts)-shown)
 			break
 		}
-		fmt.Fprintf(w, "doubt         %s\n", printable(f.answer.Doubts[i].String()))
+		fmt.Fprintf(w, "doubt         %s\n", oneLine(f.answer.Doubts[i].String()))
 	}
 }
 
@@ -133,8 +181,8 @@ func (q *question) printCSV(w io.Writer, f *finds) error {
 		columns = append(columns, "records")
 	}
 	_ = out.Write(columns) // Error says
-	for _, r := range f.rows {
-		line := q.cells(r)
+	for r := range f.all {
+		line := cells(r)
 		if q.proof {
 			line = append(line, refText(r.refs))
 		}
@@ -143,7 +191,7 @@ func (q *question) printCSV(w io.Writer, f *finds) error {
 		}
 		_ = out.Write(line)
 	}
-	if len(f.rows) == 0 {
+	if f.len() == 0 {
 		_ = out.Write(append([]string{f.answer.Verdict.String()}, make([]string, max(0, len(columns)-1))...))
 	}
 	out.Flush()
@@ -201,22 +249,15 @@ func (q *question) printJSON(w io.Writer, t *investigate.Trail, f *finds) error 
 		Why      string            `json:"why"`
 		Trails   []trailJSON       `json:"trails"`
 		Doubts   []string          `json:"doubts,omitempty"`
-		Rows     []json.RawMessage `json:"rows"`
+		Rows     []struct{}        `json:"rows"`
 		Proof    []investigate.Ref `json:"proof,omitempty"`
-	}{Question: f.asked, Answer: f.answer.Verdict.String(), Why: f.answer.Why, Rows: []json.RawMessage{}}
+	}{Question: f.asked, Answer: f.answer.Verdict.String(), Why: f.answer.Why, Rows: []struct{}{}}
 	for _, rep := range t.Reports {
 		v := &finding{rep}
 		out.Trails = append(out.Trails, trailJSON{rep.Dir, v.integrity(), v.completeness(), rep.Total})
 	}
 	for i := range f.answer.Doubts {
 		out.Doubts = append(out.Doubts, f.answer.Doubts[i].String())
-	}
-	for _, r := range f.rows {
-		b, err := rowJSON(f.columns, r, q.proof)
-		if err != nil {
-			return err
-		}
-		out.Rows = append(out.Rows, b)
 	}
 	if q.proof {
 		out.Proof = f.proofs()
@@ -225,7 +266,36 @@ func (q *question) printJSON(w io.Writer, t *investigate.Trail, f *finds) error 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s\n", safeJSONText(b))
+	const empty = "\n  \"rows\": []" // a line break is no part of a string
+	head, tail, _ := strings.Cut(string(safeJSONText(b)), empty)
+	fmt.Fprint(w, head)
+	if f.len() == 0 {
+		fmt.Fprint(w, empty)
+	} else if err := q.printRows(w, f); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", tail)
+	return err
+}
+
+// printRows prints the rows one by one: there may be a million.
+func (q *question) printRows(w io.Writer, f *finds) error {
+	between := "\n  \"rows\": ["
+	for r := range f.all {
+		b, err := rowJSON(f.columns, r, q.proof)
+		if err != nil {
+			return err
+		}
+		var text bytes.Buffer
+		if err := json.Indent(&text, b, "    ", "  "); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "%s\n    %s", between, safeJSONText(text.Bytes())); err != nil {
+			return err
+		}
+		between = ","
+	}
+	_, err := fmt.Fprint(w, "\n  ]")
 	return err
 }
 

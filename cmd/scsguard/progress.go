@@ -18,6 +18,31 @@ type progress struct {
 	width int // of what stands there
 }
 
+// bars are those of one question.
+type bars struct {
+	list []*progress
+	last *progress
+}
+
+// add returns what moves a bar. Before it is drawn, the one before is taken away.
+func (b *bars) add(p *progress) func(done, total int64) {
+	b.list = append(b.list, p)
+	return func(done, total int64) {
+		if b.last != p {
+			b.done()
+			b.last, p.start = p, time.Now()
+		}
+		p.total = total
+		p.at(done)
+	}
+}
+
+func (b *bars) done() {
+	for _, p := range b.list {
+		p.done()
+	}
+}
+
 const (
 	barPatience = 500 * time.Millisecond
 	barEvery    = 100 * time.Millisecond
@@ -69,6 +94,7 @@ func (p *progress) done() {
 	if p.w != nil && p.width > 0 {
 		p.draw("")
 		fmt.Fprint(p.w, "\r")
+		p.width = 0
 	}
 }
 

@@ -53,12 +53,12 @@ func (q *question) ask(c *call, f func(context.Context, *investigate.Trail) (*fi
 	default:
 		return usageError("--format %s: it is table, text, csv or json", q.format)
 	}
-	trail, bar, err := q.open(c, c.args)
+	trail, bars, err := q.open(c, c.args)
 	if err != nil {
 		return err
 	}
 	found, err := f(context.Background(), trail)
-	bar.done()
+	bars.done()
 	if err != nil {
 		return err
 	}
@@ -83,21 +83,34 @@ func (q *question) recorded(c *call, a *investigate.Answer, trail *investigate.T
 	return nil
 }
 
-// open verifies the trails in dirs. Reading them moves the bar.
-func (q *question) open(c *call, dirs []string) (*investigate.Trail, *progress, error) {
-	reports, err := q.verified(c, dirs)
+// open returns the trail in dirs, to be verified by whoever asks it first. Reading
+// moves the bars, which done takes away.
+func (q *question) open(c *call, dirs []string) (*investigate.Trail, *bars, error) {
+	sources, err := q.sources(dirs)
 	if err != nil {
 		return nil, nil, err
 	}
-	bar := newProgress(c.stderr, "reading", 0)
-	trail, err := investigate.New(investigate.Options{
-		AllowUnanchored: q.allowUnanchored, Longest: q.longest,
-		Progress: func(done, total int64) {
-			bar.total = total
-			bar.at(done)
-		},
-	}, reports...)
-	return trail, bar, err
+	all := &bars{}
+	for i := range sources {
+		sources[i].Options.Progress = all.add(newProgress(c.stderr, "verifying", 0))
+	}
+	trail, err := investigate.Open(investigate.Options{
+		AllowUnanchored: q.allowUnanchored, Longest: q.longest, Progress: all.add(newProgress(c.stderr, "reading", 0)),
+	}, sources...)
+	return trail, all, err
+}
+
+// verified is open for those who need the verdict first.
+func (q *question) verified(c *call, dirs []string) (*investigate.Trail, *bars, error) {
+	trail, bars, err := q.open(c, dirs)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := trail.Verify(context.Background()); err != nil {
+		return nil, nil, err
+	}
+	bars.done()
+	return trail, bars, nil
 }
 
 // health is how good a trail is, as an answer: whether it is intact and complete.
@@ -119,12 +132,12 @@ func exitOf(a investigate.Answer) error {
 	return nil
 }
 
-// verified verifies each directory with the anchor that belongs to it.
-func (q *question) verified(c *call, dirs []string) ([]*auditlog.Report, error) {
+// sources are the directories, each with the anchor that belongs to it.
+func (q *question) sources(dirs []string) ([]investigate.Source, error) {
 	if n := len(q.anchors); len(dirs) > 1 && n != 0 && n != len(dirs) {
 		return nil, usageError("%d directories and %d anchors: give one --anchor for each, in the same order", len(dirs), n)
 	}
-	var reports []*auditlog.Report
+	var list []investigate.Source
 	for i, dir := range dirs {
 		t := q.trust
 		if len(dirs) > 1 {
@@ -133,13 +146,14 @@ func (q *question) verified(c *call, dirs []string) ([]*auditlog.Report, error) 
 			}
 			t.pins = q.pinsOf(dir)
 		}
-		f, err := inspect(c, &t, dir)
+		o, err := t.options(dir)
 		if err != nil {
 			return nil, err
 		}
-		reports = append(reports, f.Report)
+		q.beside = t.beside
+		list = append(list, investigate.Source{Dir: dir, Options: o})
 	}
-	return reports, nil
+	return list, nil
 }
 
 // pinsOf returns the pins of streams that a directory has.

@@ -51,16 +51,16 @@ func (r *reporter) run(c *call, q *question, out string) error {
 	if _, err := os.Lstat(out); out != "-" && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already: it stays as it is", out)
 	}
-	trail, bar, err := q.open(c, c.args)
+	trail, bars, err := q.open(c, c.args)
+	if err != nil {
+		return err
+	}
+	page, err := r.gather(context.Background(), trail)
+	bars.done()
 	if err != nil {
 		return err
 	}
 	state := health(trail, "a report")
-	page, err := r.gather(context.Background(), trail)
-	bar.done()
-	if err != nil {
-		return err
-	}
 	page.Beside = q.beside
 	if err := q.recorded(c, &state, trail); err != nil {
 		return err

@@ -40,10 +40,8 @@ ending nobody has recorded. UNTIL is when it was over, or when it was last seen.
 						return nil, err
 					}
 					out := &finds{asked: "which sessions were there?", answer: a,
-						columns: []string{"session", "user", "from", "begin", "until", "lasted", "state", "by", "events", "missing", "clocks differ"}}
-					for i := range list {
-						out.rows = append(out.rows, sessionRow(&list[i]))
-					}
+						columns: []string{"session", "user", "from", "begin", "until", "lasted", "state", "by", "events", "missing", "clocks differ"},
+						n:       len(list), at: func(i int) row { return sessionRow(&list[i]) }}
 					return out, nil
 				})
 			}

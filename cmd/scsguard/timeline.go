@@ -28,14 +28,14 @@ them in sentences.` + questionHelp,
 				return q.ask(c, func(ctx context.Context, t *investigate.Trail) (*finds, error) {
 					list, a, err := t.Timeline(ctx, tq)
 					out := &finds{asked: "what happened?", answer: a,
-						columns: []string{"time", "event", "outcome", "reason", "user", "session", "seq", "ip", "actor", "transaction", "stream"}}
-					for i := range list {
-						e := &list[i]
-						out.rows = append(out.rows, row{
-							cells: []any{e.Time, string(e.Kind), e.Outcome, e.Reason, e.User, e.Session, int(e.SessionSeq), e.IP, e.Actor, e.Transaction, e.Ref.Stream},
-							text:  stamp(e.Time) + "  " + e.Sentence(), refs: []investigate.Ref{e.Ref},
-						})
-					}
+						columns: []string{"time", "event", "outcome", "reason", "user", "session", "seq", "ip", "actor", "transaction", "stream"},
+						n:       len(list), at: func(i int) row {
+							e := &list[i]
+							return row{
+								cells: []any{e.Time, string(e.Kind), e.Outcome, e.Reason, e.User, e.Session, int(e.SessionSeq), e.IP, e.Actor, e.Transaction, e.Ref.Stream},
+								text:  stamp(e.Time) + "  " + e.Sentence(), refs: []investigate.Ref{e.Ref},
+							}
+						}}
 					return out, err
 				})
 			}
