@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 
+	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/auditlog"
 )
 
@@ -16,6 +17,8 @@ type query struct {
 	// is several times as fast. It reports whether it did. It sees repeated events
 	// repeatedly.
 	light func(*fields, *auditlog.Record) bool
+	// look, if given, decides about each wanted event, once if it was written twice.
+	look func(*Glance) bool
 	// visit is called with each wanted event, once if it was written twice.
 	visit func(*Event) error
 	// ordered demands the order of Records: of streams that were written at the same
@@ -154,17 +157,29 @@ func (p *pass) record(r *auditlog.Record) error {
 		if !wanted && !(r.Own && p.want == nil) {
 			return nil // what cannot be read is no part of any answer but of the doubt
 		}
-		if !r.Own && len(f.id) > 0 && p.seen.before(f.id) {
+		if !r.Own && len(f.id) > 0 && p.seen.before(f.id) || !p.looked(r) {
 			return nil
 		}
 		return p.visit(e)
-	case !wanted || p.light != nil && p.light(f, r) || len(f.id) > 0 && p.seen.before(f.id):
+	case !wanted || p.light != nil && p.light(f, r) || len(f.id) > 0 && p.seen.before(f.id) || !p.looked(r):
 		return nil
 	}
 	if f.event(r, e, p.text); e.unreadable {
 		p.tells(e, false)
 	}
 	return p.visit(e)
+}
+
+// looked reports whether an event is wanted at the second glance.
+func (p *pass) looked(r *auditlog.Record) bool {
+	if p.look == nil {
+		return true
+	}
+	g := Glance{Kind: scsguard.EventKind(p.text.text(p.f.kind)), Outcome: p.text.text(p.f.outcome), User: p.text.text(p.f.user), Own: r.Own}
+	if g.Time, _ = moment(p.f.time); r.Own {
+		g.Time = r.Time
+	}
+	return p.look(&g)
 }
 
 // mayDoubt reports whether a record may be one that tells of what is missing.

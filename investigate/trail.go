@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/scsguard/scsguard"
 	"github.com/scsguard/scsguard/auditlog"
 )
 
@@ -154,6 +155,26 @@ func (t *Trail) Events(ctx context.Context, visit func(*Event) error) error {
 		return err
 	}
 	_, err := t.read(ctx, func() query { return query{visit: visit, ordered: true} })
+	return err
+}
+
+// A Glance is what is cheap to know of an event.
+type Glance struct {
+	Time    time.Time // zero if it cannot be read
+	Kind    scsguard.EventKind
+	Outcome string
+	User    string
+	Own     bool
+}
+
+// Glance calls look for each event, in the order of [Records], repeated ones left
+// out, and visit with those for which look returns true. Where few are wanted of
+// many it is several times as fast as Events. Both arguments are valid during the call.
+func (t *Trail) Glance(ctx context.Context, look func(*Glance) bool, visit func(*Event) error) error {
+	if err := t.Verify(ctx); err != nil {
+		return err
+	}
+	_, err := t.read(ctx, func() query { return query{look: look, visit: visit, ordered: true} })
 	return err
 }
 

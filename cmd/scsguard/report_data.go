@@ -242,7 +242,7 @@ func atOnce(list []*investigate.Listed) int {
 }
 
 // alarming reports whether somebody should look at a record.
-func alarming(e *investigate.Event) bool {
+func alarming(e *investigate.Glance) bool {
 	switch e.Kind {
 	case scsguard.EventConcurrentWarning, scsguard.EventLoginDenied, scsguard.EventLoginFailed, scsguard.EventTokenReuse,
 		scsguard.EventFingerprintMismatch, scsguard.EventDuplicateCookie, scsguard.EventConfigChanged, scsguard.EventGap, scsguard.EventDegraded:
@@ -256,12 +256,12 @@ func alarming(e *investigate.Event) bool {
 func (p *reportPage) read(ctx context.Context, trail *investigate.Trail, r *reporter, people map[string]*reportUser) error {
 	kinds := make(map[scsguard.EventKind]int)
 	looks := make(map[scsguard.EventKind]int)
-	wanted := func(e *investigate.Event) bool {
+	wanted := func(e *investigate.Glance) bool {
 		return !e.Own && !e.Time.Before(p.From) && !e.Time.After(p.To) && (r.user == "" || e.User == r.user)
 	}
-	err := trail.Events(ctx, func(e *investigate.Event) error {
+	err := trail.Glance(ctx, func(e *investigate.Glance) bool {
 		if !wanted(e) {
-			return nil
+			return false
 		}
 		kinds[e.Kind]++
 		if alarming(e) {
@@ -272,8 +272,8 @@ func (p *reportPage) read(ctx context.Context, trail *investigate.Trail, r *repo
 				people[e.User] = &reportUser{Name: e.User, Look: 1, First: e.Time, Last: e.Time}
 			}
 		}
-		return nil
-	})
+		return false
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -283,16 +283,18 @@ func (p *reportPage) read(ctx context.Context, trail *investigate.Trail, r *repo
 		p.Counts = append(p.Counts, reportCount{plural("event", kinds[kind]) + ": " + string(kind), kinds[kind], looks[kind] > 0})
 	}
 	p.choose(people)
+	if len(p.Users) == 0 {
+		return nil
+	}
 	shown := make(map[string]*reportUser)
 	for _, u := range p.Users {
 		shown[u.Name] = u
 	}
 	n := 0
-	err = trail.Events(ctx, func(e *investigate.Event) error {
+	err = trail.Glance(ctx, func(e *investigate.Glance) bool {
+		return shown[e.User] != nil && wanted(e)
+	}, func(e *investigate.Event) error {
 		u := shown[e.User]
-		if u == nil || !wanted(e) {
-			return nil
-		}
 		if n++; n > maxRecords {
 			p.LeftOut++
 			return nil
