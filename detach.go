@@ -214,21 +214,22 @@ func (g *Guard) renewed(ctx context.Context, r *request, d detachment, key Key, 
 		g.deleteData(ctx, key) // it may be there nevertheless
 		return rec, false, err
 	}
-	next := rec
-	next.Key, next.Seq = key, rec.Seq+1
-	e := g.event(r, EventRenew, next)
-	e.Reason = "application"
-	if err := g.keep([]Event{e}); err != nil {
-		g.deleteData(ctx, key)
-		g.retract(ctx, r, []Event{e}) // it may be in the trail nevertheless
-		return rec, false, err
-	}
 	rot := Rotation{To: key, Owner: rec.Owner, At: time.Now(), Events: 1}
 	if r != nil {
 		rot.Fingerprint = g.fingerprintAfter(r, rec, false)
 		if !r.isPassive() {
 			rot.Activity = r.arrived
 		}
+	}
+	// Nobody uses or shortens a detached session, so these will be its deadlines.
+	next := rec
+	next.Rotate(rot)
+	e := g.extended(r, next, rec, "application")
+	e.Kind = EventRenew
+	if err := g.keep([]Event{e}); err != nil {
+		g.deleteData(ctx, key)
+		g.retract(ctx, r, []Event{e}) // it may be in the trail nevertheless
+		return rec, false, err
 	}
 	won, now, err := g.move(ctx, rec, rot)
 	if err != nil || !won {

@@ -39,6 +39,31 @@ func TestARenewalOfTheApplicationIsRecordedAndKeepsTheSession(t *testing.T) {
 	}
 }
 
+// A renewal by the application is a use of the session, unless it comes from
+// polling: its event says which deadlines it left.
+func TestARenewalByTheApplicationNamesTheDeadlines(t *testing.T) {
+	for path, moved := range map[string]time.Duration{"/renew": 5 * time.Minute, "/renew-passive": 0} {
+		bubble(t, func(t *testing.T, a *app) {
+			a.mux.Handle("/renew-passive", a.guard.Passive(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				require.NoError(t, a.sm.RenewToken(r.Context()))
+			})))
+			b := a.browser()
+			b.login(t, "alice")
+			start := a.live("alice")[0]
+			time.Sleep(5 * time.Minute)
+			require.Equal(t, 200, b.get(path).Code)
+			now := a.live("alice")[0]
+			require.Equal(t, start.IdleExpires.Add(moved), now.IdleExpires)
+			renew := a.sink.events(t, scsguard.EventRenew)
+			require.Len(t, renew, 1)
+			for name, want := range map[string]time.Time{"idle_expires_old": start.IdleExpires, "absolute_expires_old": start.AbsoluteExpires,
+				"idle_expires": now.IdleExpires, "absolute_expires": now.AbsoluteExpires} {
+				require.Equal(t, want.UTC().Format("2006-01-02T15:04:05.000000Z"), renew[0].str(name), name)
+			}
+		})
+	}
+}
+
 func TestADestructionByTheApplicationIsALogout(t *testing.T) {
 	for name, h := range map[string]func(*app, context.Context) error{
 		"Destroy": func(a *app, ctx context.Context) error { return a.sm.Destroy(ctx) },

@@ -81,12 +81,13 @@ func (h *History) movements(rule Rule) []Movement {
 				reauth = e.SessionSeq
 			}
 		}
-		if e.IdleExpires.IsZero() || !e.begins() && e.Kind != scsguard.EventExtend {
+		extends := e.Kind == scsguard.EventExtend || e.Kind == scsguard.EventRenew
+		if e.IdleExpires.IsZero() || !e.begins() && !extends {
 			continue
 		}
 		m := Movement{Event: e, IdleBefore: idle, AbsoluteBefore: absolute, Retracted: retracted[e.ID]}
 		if !m.Retracted {
-			if e.Kind == scsguard.EventExtend {
+			if extends {
 				m.judge(rule, proved, reauth)
 			}
 			idle, absolute = e.IdleExpires, e.AbsoluteEnd

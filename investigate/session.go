@@ -54,10 +54,11 @@ type Session struct {
 	beginID string
 	idle    time.Duration // the idle timeout of the login
 	moved   uint64        // the number of the event that last set the deadlines
+	movedAt int64         // its time, in microseconds
 	movedBy string        // and its ID, unless it was mere activity
 	seenAt  uint64        // the number of the event that names IP
 	proved  uint64        // the number of the event that last named Methods
-	// A new token may count as activity, and its event does not name the deadlines.
+	// A new token may count as activity; not every event of one names the deadlines.
 	renewed   uint64 // the number of the last event of that kind
 	renewedAt time.Time
 	tightest  time.Time // the last moment at which a limit was made stricter
@@ -117,9 +118,17 @@ func (s *Session) touch(ref Ref, seq uint64, at, idle, absolute time.Time) {
 	if at.After(s.Last) {
 		s.Last, s.LastRef = at, ref
 	}
-	if seq >= s.moved {
-		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = idle, absolute, seq, ""
+	s.set(seq, at, idle, absolute, "")
+}
+
+// set takes the deadlines that an event has set, unless a later one was there
+// before. Two events of one moment may share a number.
+func (s *Session) set(seq uint64, at, idle, absolute time.Time, id string) bool {
+	if seq < s.moved || seq == s.moved && at.UnixMicro() < s.movedAt {
+		return false
 	}
+	s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedAt, s.movedBy = idle, absolute, seq, at.UnixMicro(), id
+	return true
 }
 
 func (s *Session) begin(e *Event) {
@@ -144,12 +153,14 @@ func (s *Session) deadlines(e *Event) {
 		}
 	}
 	switch {
-	case !e.IdleExpires.IsZero() && e.SessionSeq >= s.moved:
-		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq, e.ID
+	case !e.IdleExpires.IsZero():
+		if !s.set(e.SessionSeq, e.Time, e.IdleExpires, e.AbsoluteEnd, e.ID) {
+			return
+		}
 		if e.Kind == scsguard.EventExtend && e.Reason == "activity" {
 			s.movedBy = "" // as touch has it
 		}
-	case e.Kind == scsguard.EventRenew && e.SessionSeq >= s.renewed:
+	case e.Kind == scsguard.EventRenew && e.Reason != "periodic" && e.SessionSeq >= s.renewed:
 		s.renewed, s.renewedAt = e.SessionSeq, e.Time
 	}
 }
@@ -180,7 +191,7 @@ func (s *Session) end(e *Event) {
 	}
 	s.Over = e.Time
 	if !e.IdleExpires.IsZero() {
-		s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedBy = e.IdleExpires, e.AbsoluteEnd, e.SessionSeq, e.ID
+		s.set(e.SessionSeq, e.Time, e.IdleExpires, e.AbsoluteEnd, e.ID)
 	}
 	for _, limit := range []time.Time{e.IdleExpires, e.AbsoluteEnd} {
 		if !limit.IsZero() && limit.Before(s.Over) {
