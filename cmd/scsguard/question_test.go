@@ -138,6 +138,30 @@ func TestASVS5_16_4_1_AnswersAreHarmlessToATerminal(t *testing.T) {
 	}
 }
 
+// ASVS 5.0 16.4.1: nor does it begin a line, which could look like a verdict.
+func TestASVS5_16_4_1_WhatAVisitorWroteDoesNotBeginALine(t *testing.T) {
+	p := newPlace(t)
+	const user = "a\nanswer        no: x\r\nproof b\u009b2J\u0085c\u2028d"
+	p.add(t, line("login", user, "S", 1, 0, `,"transaction":"X"`), line("login", user, "T", 1, 1, `,"actor":"\nv"`), line("logout", user, "S", 2, 10, ""))
+	for _, args := range [][]string{{"sessions"}, {"timeline"}, {"timeline", "--format", "text"}, {"transaction", "--id", "X"}, {"extensions", "--session", "S"},
+		{"active", "--user", user, "--at", minute(5)}, {"review"}} {
+		out := p.ask(args[0], append(args[1:], "--proof")...)
+		require.Equal(t, 1, strings.Count(out.stdout, "\nanswer "), out.stdout)
+		for l := range strings.Lines(out.stdout) {
+			require.NotRegexp(t, "^ *(proof b|v)", l)
+			require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f-\u009f\u2028]", l)
+		}
+	}
+}
+
+// A verdict under a key that lay beside the trail says so: whoever could change the
+// trail could change the key.
+func TestAnAnswerSaysThatTheKeyWasFoundBesideTheTrail(t *testing.T) {
+	p := told(t)
+	require.Contains(t, cli("sessions", p.trail, "--allow-unanchored").stdout, "found beside the trail")
+	require.NotContains(t, p.ask("sessions").stdout, "found beside the trail")
+}
+
 // PCI DSS 4.0.1 10.2.1.3: who reads the trail is on the record, before he has read.
 func TestPCI_10_2_1_3_AQueryIsSealedBeforeItIsAnswered(t *testing.T) {
 	p := told(t)
