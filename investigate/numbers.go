@@ -22,11 +22,11 @@ type run struct {
 // maxRuns bounds what a session of nothing but holes costs.
 const maxRuns = 10_000
 
-// add takes the number of an event. It reports whether the number is new, and how
-// far the time of an event is before that of the one whose number comes before.
-func (n *numbers) add(seq uint64, at time.Time) (fresh bool, back time.Duration) {
+// add takes the number of an event. It returns how far the time of an event is
+// before that of the one whose number comes before.
+func (n *numbers) add(seq uint64, at time.Time) (back time.Duration) {
 	if seq == 0 {
-		return true, 0
+		return 0
 	}
 	us := at.UnixMicro()
 	i := len(n.runs) - 1
@@ -44,7 +44,7 @@ func (n *numbers) add(seq uint64, at time.Time) (fresh bool, back time.Duration)
 		if seq == r.from {
 			r.first = min(r.first, us)
 		}
-		return false, 0
+		return 0
 	case i >= 0 && seq == n.runs[i].to+1:
 		r := &n.runs[i]
 		back = apart(r.last, us)
@@ -63,7 +63,7 @@ func (n *numbers) add(seq uint64, at time.Time) (fresh bool, back time.Duration)
 	default:
 		n.runs = slices.Insert(n.runs, i+1, run{seq, seq, us, us})
 	}
-	return true, back
+	return back
 }
 
 // apart is how far b is before a.

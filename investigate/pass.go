@@ -14,8 +14,7 @@ type query struct {
 	// want, if given, decides by the raw fields whether an event is visited.
 	want func(*fields) bool
 	// light, if given, may deal with a wanted event by its raw fields alone, which
-	// is several times as fast. It reports whether it did. It sees repeated events
-	// repeatedly.
+	// is several times as fast. It reports whether it did.
 	light func(*fields, *auditlog.Record) bool
 	// look, if given, decides about each wanted event, once if it was written twice.
 	look func(*Glance) bool
@@ -161,7 +160,7 @@ func (p *pass) record(r *auditlog.Record) error {
 			return nil
 		}
 		return p.visit(e)
-	case !wanted || p.light != nil && p.light(f, r) || len(f.id) > 0 && p.seen.before(f.id) || !p.looked(r):
+	case !wanted || len(f.id) > 0 && p.seen.before(f.id) || p.light != nil && p.light(f, r) || !p.looked(r):
 		return nil
 	}
 	if f.event(r, e, p.text); e.unreadable {
@@ -211,44 +210,53 @@ func (in interner) text(v []byte) string {
 }
 
 // seen is a set of 64-bit digests of IDs: of ten million events one is taken for
-// a repetition once in 370,000 trails.
+// a repetition once in 370,000 trails. It grows in parts, so that there is never a
+// copy of all of it.
 type seen struct {
 	seed  maphash.Seed
-	table []uint64 // open addressing; zero is free
-	n     int
+	parts [256]digests
 }
 
-func newSeen() *seen { return &seen{seed: maphash.MakeSeed(), table: make([]uint64, 1024)} }
+func newSeen() *seen { return &seen{seed: maphash.MakeSeed()} }
 
 // before reports whether the ID was there, and adds it.
 func (s *seen) before(id []byte) bool {
 	h := maphash.Bytes(s.seed, id)
-	if h == 0 {
-		h = 1
-	}
-	if !s.put(h) {
-		return true
-	}
-	if s.n++; s.n > len(s.table)*3/4 {
-		old := s.table
-		s.table = make([]uint64, 2*len(old))
+	return !s.parts[h>>56].add(max(h, 1))
+}
+
+// digests is a hash table with open addressing; zero is free.
+type digests struct {
+	table []uint64
+	n     int
+}
+
+// add reports whether the digest is new.
+func (d *digests) add(h uint64) bool {
+	if d.n >= len(d.table)*3/4 {
+		old := d.table
+		d.table = make([]uint64, max(16, 2*len(old)))
 		for _, h := range old {
 			if h != 0 {
-				s.put(h)
+				d.put(h)
 			}
 		}
 	}
-	return false
+	if !d.put(h) {
+		return false
+	}
+	d.n++
+	return true
 }
 
-func (s *seen) put(h uint64) bool {
-	mask := uint64(len(s.table) - 1)
+func (d *digests) put(h uint64) bool {
+	mask := uint64(len(d.table) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {
-		switch s.table[i] {
+		switch d.table[i] {
 		case h:
 			return false
 		case 0:
-			s.table[i] = h
+			d.table[i] = h
 			return true
 		}
 	}

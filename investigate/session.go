@@ -101,20 +101,16 @@ func (s *Session) add(e *Event) {
 	s.deadlines(e)
 }
 
-// count takes the number of an event, and reports whether it is new.
-func (s *Session) count(seq uint64, at time.Time) bool {
-	fresh, back := s.numbers.add(seq, at)
-	s.ClockDifference = max(s.ClockDifference, back)
-	return fresh
+// count takes the number of an event.
+func (s *Session) count(seq uint64, at time.Time) {
+	s.ClockDifference = max(s.ClockDifference, s.numbers.add(seq, at))
 }
 
-// touch is add for an event that says nothing but that the session was used. One
-// that was written twice may come twice.
+// touch is add for an event that says nothing but that the session was used.
 func (s *Session) touch(ref Ref, seq uint64, at, idle, absolute time.Time) {
-	if s.count(seq, at) {
-		s.Events++
-		s.Touches++
-	}
+	s.Events++
+	s.Touches++
+	s.count(seq, at)
 	if at.After(s.Last) {
 		s.Last, s.LastRef = at, ref
 	}
