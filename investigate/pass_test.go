@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,7 +120,7 @@ func TestWhatWasReadDoesNotCountIfItTurnsOutNotToBeSigned(t *testing.T) {
 func TestAStreamThatIsInTwoLogsCountsOnceWhereItIsLonger(t *testing.T) {
 	h := newHand(t)
 	log := h.stream()
-	h.append(log, h.login("S", 0))
+	h.append(log, strings.Replace(h.login("S", 0), `"id":"E1",`, "", 1)) // by its ID it would count once anyway
 	older := *h
 	older.dir = filepath.Join(memoryDir(t), "copy")
 	require.NoError(t, os.CopyFS(older.dir, os.DirFS(h.dir)))

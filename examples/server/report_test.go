@@ -63,18 +63,44 @@ func TestAReportIsReadInARealBrowser(t *testing.T) {
 
 	require.Empty(t, page.violations(), "what axe has to say")
 
-	paper, err := chromedp.Run(page.ctx, chromedp.PrintToPDF())
+	paper, err := chromedp.Run(page.ctx, chromedp.PrintToPDF(chromedp.PDFPreferCSSPageSize()))
 	require.NoError(t, err)
-	require.NotEmpty(t, paper)
+	require.Contains(t, string(paper), "/MediaBox [0 0 841.91", "A4, landscape")
 	if keep := os.Getenv("REPORT_DIR"); keep != "" {
 		picture, err := chromedp.Run(page.ctx, chromedp.FullScreenshot(100))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(keep, "example.png"), picture, 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(keep, "example.pdf"), paper, 0o600))
 	}
+	page.fitsOnPaper()
 	mu.Lock()
 	defer mu.Unlock()
 	require.Empty(t, complaints)
+}
+
+// fitsOnPaper demands what a printed report promises: nothing is cut off at the
+// right, however long a name is, the heads of tables are on each page, and neither a
+// picture nor a record is torn apart. The rules for paper are put in force on the
+// screen, which is made as wide as paper.
+func (b *tab) fitsOnPaper() {
+	t := b.t
+	t.Helper()
+	_, err := chromedp.Run(b.ctx, chromedp.EmulateViewport(1032, 703)) // A4 without its margins
+	require.NoError(t, err)
+	require.Equal(t, "1", b.is(`[...document.styleSheets[0].cssRules].filter(r => r.media && r.media.mediaText === "print").map(r => r.media.mediaText = "all").length`))
+	b.is(`document.querySelectorAll("tbody td:not(.id):not(.t)").forEach(td => { if (!td.querySelector("time")) td.textContent += "W".repeat(100) })`)
+	b.is(`document.querySelector("h3").textContent = "W".repeat(500)`)
+	require.Equal(t, "true", b.is(`document.documentElement.scrollWidth <= innerWidth`), "nothing is cut off")
+	style := func(selector, property, want string) {
+		t.Helper()
+		require.Equal(t, "true", b.is(fmt.Sprintf(`document.querySelector(%[1]q) !== null && [...document.querySelectorAll(%[1]q)].every(e => getComputedStyle(e)[%[2]q] === %[3]q)`, selector, property, want)), "%s %s", selector, property)
+	}
+	style("thead", "display", "table-header-group")
+	style("tr, .picture, .verdict, .legend", "break-inside", "avoid")
+	style("h2, h3, article > p, caption", "break-after", "avoid")
+	style(".bar, .m, .verdict", "print-color-adjust", "exact")
+	style(".scroll", "overflow-x", "visible")
+	require.Equal(t, "true", b.is(`[...document.querySelectorAll(".picture")].every(p => p.getBoundingClientRect().height < 600)`), "a picture is not higher than a page")
 }
 
 // axe is the accessibility engine of Deque, as it is published (MPL-2.0).
