@@ -1,7 +1,6 @@
 package auditlog
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -15,86 +14,98 @@ import (
 
 const proofHead = "c2sp.org/tlog-proof@v1\n"
 
+// A Place names a record. In VerifyOptions.Prove an empty Stream is that of each
+// stream.
+type Place struct {
+	Stream string
+	Seq    int64
+}
+
 // Prove returns a proof that a record is in a stream, as a C2SP tlog-proof. It
 // shows the record, and of all others nothing but hashes, so that one event can
 // be given away without those of other users. It needs nothing but the root's
 // verifier key to be checked; see [VerifyProof].
 //
-// It reads the stream once and needs no more memory than for one record.
+// If VerifyOptions.Prove had the record, nothing is read. Else the stream is read
+// once, for the tree has to be computed; that needs no more memory than one record.
 func (rep *Report) Prove(ctx context.Context, stream string, seq int64) ([]byte, error) {
-	i := slices.IndexFunc(rep.Streams, func(s StreamReport) bool { return s.Name == stream })
-	if i < 0 {
-		return nil, fmt.Errorf("auditlog: there is no stream %.200q", stream)
-	}
-	st := &rep.Streams[i]
-	if seq < 0 || seq >= st.Size {
-		return nil, fmt.Errorf("auditlog: %s has no verified record %d; it has %d", stream, seq, st.Size)
-	}
-	roots, err := parseRoots(rep.opts.Keys)
+	list, err := rep.ProveAll(ctx, []Place{{stream, seq}})
 	if err != nil {
 		return nil, err
 	}
-	path := pathRanges(0, st.Size, seq, nil) // from the leaf up
-	var raw []byte
-	s := &scan{ctx: ctx, roots: roots, dir: rep.Dir, sub: st.Dir, limit: st.Size, read: func(int64) {}}
-	s.leaf = func(n int64, h Hash) error {
-		for j := range path {
-			if path[j].from <= n && n < path[j].to {
-				path[j].tree.add(h)
-				break
-			}
+	return list[0], nil
+}
+
+// ProveAll is Prove of several records. It reads each stream once at most.
+func (rep *Report) ProveAll(ctx context.Context, places []Place) ([][]byte, error) {
+	wanted := make(map[int][]int64) // by stream
+	at := make([]int, len(places))
+	for i, p := range places {
+		at[i] = slices.IndexFunc(rep.Streams, func(s StreamReport) bool { return s.Name == p.Stream })
+		if at[i] < 0 {
+			return nil, fmt.Errorf("auditlog: there is no stream %.200q", p.Stream)
 		}
-		return nil
-	}
-	s.record = func(r *scanned) error {
-		if r.seq == seq {
-			raw = bytes.Clone(r.raw)
+		st := &rep.Streams[at[i]]
+		if p.Seq < 0 || p.Seq >= st.Size {
+			return nil, fmt.Errorf("auditlog: %s has no verified record %d; it has %d", p.Stream, p.Seq, st.Size)
 		}
-		return nil
+		wanted[at[i]] = append(wanted[at[i]], p.Seq)
 	}
-	if err := s.run(); err != nil && !errors.Is(err, errEnough) && !s.behind(st, err) {
+	found := make(map[int]*prover)
+	for i, seqs := range wanted {
+		st := &rep.Streams[i]
+		if found[i] = st.proofs; st.proofs.has(seqs, st) {
+			continue
+		}
+		var err error
+		if found[i], err = rep.prover(ctx, st, seqs); err != nil {
+			return nil, err
+		}
+	}
+	list := make([][]byte, len(places))
+	for i, p := range places {
+		var err error
+		if list[i], err = found[at[i]].proof(&rep.Streams[at[i]], p.Seq); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// prover reads a stream for the proofs of some of its records.
+func (rep *Report) prover(ctx context.Context, st *StreamReport, seqs []int64) (*prover, error) {
+	p := newProver(seqs)
+	s, err := rep.rescan(ctx, st, func(_ *scan, r *scanned) error {
+		p.record(r)
+		return nil
+	}, func(s *scan, h Hash) { p.leaf(&s.tree, h) })
+	if err != nil && !errors.Is(err, errEnough) && !s.behind(st, err) {
 		return nil, fmt.Errorf("auditlog: %w", err)
 	}
 	if s.tree.size != st.Size || s.tree.root() != st.Root {
-		return nil, fmt.Errorf("auditlog: %s: the files were changed since they were verified", stream)
+		return nil, fmt.Errorf("auditlog: %s: the files were changed since they were verified", st.Name)
 	}
-	if raw == nil {
-		return nil, fmt.Errorf("auditlog: record %d of %s was removed by retention; only its hash is left", seq, stream)
+	p.sealed(&s.tree)
+	return p, nil
+}
+
+// proof writes the proof of a record that was met.
+func (p *prover) proof(st *StreamReport, seq int64) ([]byte, error) {
+	w := p.wanted[seq]
+	if w.raw == nil {
+		return nil, fmt.Errorf("auditlog: record %d of %s was removed by retention; only its hash is left", seq, st.Name)
 	}
 	b := []byte(proofHead + "extra ")
-	b = base64.StdEncoding.AppendEncode(b, []byte(string(raw)+"\n"+st.Cert))
+	b = base64.StdEncoding.AppendEncode(b, []byte(string(w.raw)+"\n"+st.Cert))
 	b = append(b, "\nindex "...)
 	b = strconv.AppendInt(b, seq, 10)
 	b = append(b, '\n')
-	for j := range path {
-		root := path[j].tree.root()
-		b = base64.StdEncoding.AppendEncode(b, root[:])
+	for _, h := range p.path(seq) {
+		b = base64.StdEncoding.AppendEncode(b, h[:])
 		b = append(b, '\n')
 	}
 	b = append(b, '\n')
 	return append(b, st.Checkpoint...), nil
-}
-
-// pathRange is a subtree whose root is part of a proof.
-type pathRange struct {
-	from, to int64
-	tree     tree
-}
-
-// pathRanges returns the subtrees beside the way from leaf n of [from, to) to
-// the root, the lowest first (RFC 6962 section 2.1.1).
-func pathRanges(from, to, n int64, list []pathRange) []pathRange {
-	if to-from == 1 {
-		return list
-	}
-	k := int64(1)
-	for 2*k < to-from {
-		k *= 2
-	}
-	if n < from+k {
-		return append(pathRanges(from, from+k, n, list), pathRange{from: from + k, to: to})
-	}
-	return append(pathRanges(from+k, to, n, list), pathRange{from: from, to: from + k})
 }
 
 // A Proven is what a proof proves: that the stream had this record when it had

@@ -3,6 +3,8 @@ package auditlog
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +45,52 @@ func TestEveryRecordOfEverySizeIsProvableAndEveryFlippedByteOfAProofIsRefused(t 
 	require.Error(t, err)
 	_, err = rep.Prove(t.Context(), l.Stream(), rep.Streams[0].Size)
 	require.Error(t, err)
+}
+
+// What is known to be wanted is gathered while the log is verified, also when lines
+// follow that no checkpoint covers.
+func TestProofsThatAreWantedAreMadeWhileTheLogIsVerified(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, config(dir))
+	for i := range 40 {
+		keep(t, l, event(i), event(100+i), event(200+i))
+		if i%13 > 0 {
+			continue
+		}
+		copied := t.TempDir()
+		require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
+		files, err := filepath.Glob(filepath.Join(copied, "*", "*.log"))
+		require.NoError(t, err)
+		b, err := os.ReadFile(files[0])
+		require.NoError(t, err)
+		if i > 0 { // a checkpoint that was cut off
+			require.NoError(t, os.WriteFile(files[0], b[:len(b)-20], 0o600))
+		}
+		plain := check(t, copied)
+		var places []Place
+		for seq := range plain.Streams[0].Size {
+			places = append(places, Place{plain.Streams[0].Name, seq})
+		}
+		want, err := plain.ProveAll(t.Context(), places)
+		require.NoError(t, err)
+		for _, stream := range []string{plain.Streams[0].Name, ""} {
+			for j := range places {
+				places[j].Stream = stream
+			}
+			rep, err := Verify(t.Context(), copied, VerifyOptions{Keys: []string{rootVerifier(t)}, Prove: append([]Place{{stream, 1 << 40}, {stream, -1}}, places...)})
+			require.NoError(t, err)
+			if stream == "" {
+				require.NoError(t, os.RemoveAll(copied)) // nothing is read
+			}
+			for j := range places {
+				proof, err := rep.Prove(t.Context(), plain.Streams[0].Name, places[j].Seq)
+				require.NoError(t, err)
+				require.Equal(t, string(want[j]), string(proof))
+				_, err = VerifyProof(proof, []string{rootVerifier(t)})
+				require.NoError(t, err)
+			}
+		}
+	}
 }
 
 // The tree, the checkpoints and the keys are those of the published formats:

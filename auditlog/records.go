@@ -76,7 +76,7 @@ func (rep *Report) records(ctx context.Context, st *StreamReport, yield func(Rec
 			return stopped
 		}
 		return nil
-	})
+	}, nil)
 	switch {
 	case err == stopped:
 		return false
@@ -101,7 +101,7 @@ func (s *scan) behind(st *StreamReport, err error) bool {
 
 // rescan walks again through what was verified of a stream. It ends with
 // errEnough when there is more.
-func (rep *Report) rescan(ctx context.Context, st *StreamReport, visit func(*scan, *scanned) error) (*scan, error) {
+func (rep *Report) rescan(ctx context.Context, st *StreamReport, visit func(*scan, *scanned) error, leaf func(*scan, Hash)) (*scan, error) {
 	roots, err := parseRoots(rep.opts.Keys)
 	if err != nil {
 		return nil, err
@@ -109,5 +109,8 @@ func (rep *Report) rescan(ctx context.Context, st *StreamReport, visit func(*sca
 	s := &scan{ctx: ctx, roots: roots, dir: rep.Dir, sub: st.Dir, limit: st.Size}
 	s.read = func(int64) {} // so that it looks at ctx
 	s.record = func(r *scanned) error { return visit(s, r) }
+	if leaf != nil {
+		s.leaf = func(_ int64, h Hash) error { leaf(s, h); return nil }
+	}
 	return s, s.run()
 }

@@ -65,6 +65,7 @@ type StreamReport struct {
 	Damage *Damage // the first, or nil
 
 	complete        bool
+	proofs          *prover   // of VerifyOptions.Prove
 	visited         int64     // records that were handed over while it was verified
 	removedSegments []removal // segments of which only leaves are left
 }

@@ -25,6 +25,9 @@ type VerifyOptions struct {
 	MaxLag time.Duration
 	// Progress is called now and then. Optional.
 	Progress func(done, total int64)
+	// Prove names records of which proofs will be wanted: what they take is gathered
+	// in the same pass.
+	Prove []Place
 	// Visit, if given, is called with the records in the same pass, so that whoever
 	// verifies and asks reads everything once: some at a time, stream by stream as
 	// Report.Records has them, in one goroutine beside the verification. They are

@@ -37,6 +37,9 @@ func (v *verifier) stream(sub string) error {
 				expired = append(expired, batch.said[i].own)
 			}
 		}
+		if st.proofs != nil {
+			st.proofs.sealed(&s.tree)
+		}
 		copy(last[:], batch.last[:])
 		lastKind, batch.said = batch.kind, batch.said[:0]
 		if v.over != nil {
@@ -50,10 +53,15 @@ func (v *verifier) stream(sub string) error {
 			v.opts.Progress(min(v.done, v.total), v.total)
 		}
 	}
-	s.leaf = func(int64, Hash) error {
-		w.begin()
+	s.leaf = func(_ int64, h Hash) error {
+		if w.begin() {
+			st.proofs = v.prover(s.name)
+		}
 		if d := w.compare(); d != nil {
 			return d
+		}
+		if st.proofs != nil {
+			st.proofs.leaf(&s.tree, h)
 		}
 		return nil
 	}
@@ -69,6 +77,9 @@ func (v *verifier) stream(sub string) error {
 		if r.own {
 			batch.kind = r.log.Kind
 			batch.said = append(batch.said, told{r.log, r.seq})
+		}
+		if st.proofs != nil {
+			st.proofs.record(r)
 		}
 		if v.over != nil {
 			v.over.add(s, r)
@@ -134,6 +145,20 @@ func (v *verifier) stream(sub string) error {
 	v.rep.Total += st.there()
 	v.rep.Streams = append(v.rep.Streams, st)
 	return nil
+}
+
+// prover gathers the proofs that are wanted of a stream, if any.
+func (v *verifier) prover(stream string) *prover {
+	var seqs []int64
+	for _, p := range v.opts.Prove {
+		if p.Stream == stream || p.Stream == "" {
+			seqs = append(seqs, p.Seq)
+		}
+	}
+	if seqs == nil {
+		return nil
+	}
+	return newProver(seqs)
 }
 
 // walk scans a stream and notes how many of its records were handed over.
@@ -239,9 +264,10 @@ type witness struct {
 	outside bool // it is not part of the log
 }
 
-func (w *witnesses) begin() {
+// begin reports whether it was called for the first time.
+func (w *witnesses) begin() bool {
 	if w.begun {
-		return
+		return false
 	}
 	w.begun = true
 	k := w.v.about(w.s.name)
@@ -262,6 +288,7 @@ func (w *witnesses) begin() {
 		i++
 		return k.heads[i-1], nil, true
 	}})
+	return true
 }
 
 // inOrder sorts the heads of an anchor that are signed. An anchor gives them in

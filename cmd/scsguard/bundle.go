@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -223,23 +224,25 @@ func (b *bundler) checkpoints(trail *investigate.Trail) error {
 
 // prove writes a proof of each record, as many as are wanted.
 func (b *bundler) prove(trail *investigate.Trail, refs []investigate.Ref) (n int, err error) {
-	for _, r := range refs {
-		if n >= b.maxProofs {
-			break
-		}
-		for _, rep := range trail.Reports {
-			if (&finding{rep}).has(r.Stream) {
-				proof, err := rep.Prove(context.Background(), r.Stream, r.Seq)
-				if err != nil {
-					return n, err
-				}
-				name := fmt.Sprintf("proofs/%s-%d.tlog-proof", r.Stream[strings.LastIndexByte(r.Stream, '/')+1:], r.Seq)
-				if err := b.write(name, string(proof)); err != nil {
-					return n, err
-				}
-				n++
-				break
+	refs = refs[:min(len(refs), b.maxProofs)]
+	for i, rep := range trail.Reports {
+		var places []auditlog.Place
+		for _, r := range refs {
+			first := slices.IndexFunc(trail.Reports, func(rep *auditlog.Report) bool { return (&finding{rep}).has(r.Stream) })
+			if first == i {
+				places = append(places, auditlog.Place{Stream: r.Stream, Seq: r.Seq})
 			}
+		}
+		proofs, err := rep.ProveAll(context.Background(), places)
+		if err != nil {
+			return n, err
+		}
+		for j, p := range places {
+			name := fmt.Sprintf("proofs/%s-%d.tlog-proof", p.Stream[strings.LastIndexByte(p.Stream, '/')+1:], p.Seq)
+			if err := b.write(name, string(proofs[j])); err != nil {
+				return n, err
+			}
+			n++
 		}
 	}
 	return n, nil

@@ -29,7 +29,7 @@ has the verifier key can check it with verify-proof, offline and without the tra
 				if *seq == math.MinInt64 {
 					return usageError("--seq is missing")
 				}
-				f, err := inspect(c, &t, c.args[0])
+				f, err := inspect(c, &t, c.args[0], auditlog.Place{Stream: *stream, Seq: *seq})
 				if err != nil {
 					return err
 				}

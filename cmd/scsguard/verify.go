@@ -45,12 +45,13 @@ type finding struct {
 	*auditlog.Report
 }
 
-// inspect verifies the trail in dir.
-func inspect(c *call, t *trust, dir string) (*finding, error) {
+// inspect verifies the trail in dir, and prepares proofs in the same pass.
+func inspect(c *call, t *trust, dir string, prove ...auditlog.Place) (*finding, error) {
 	o, err := t.options(dir)
 	if err != nil {
 		return nil, err
 	}
+	o.Prove = prove
 	bar := newProgress(c.stderr, "verifying", 0)
 	o.Progress = func(done, total int64) {
 		bar.total = total
