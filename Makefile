@@ -4,7 +4,7 @@
 MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools redisregistry/standin
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour investigation rolling adopting controls fuzz bench bench-smoke programs tamper
+.PHONY: test check race mutants some-mutants tour investigation rolling adopting controls histories fuzz bench bench-smoke programs tamper
 
 test: check programs race tamper bench-smoke some-mutants
 
@@ -72,6 +72,13 @@ adopting:
 # Writes docs/controls.md anew; a test says when that is needed.
 controls:
 	CONTROLS=write go test -count=1 -run '^TestTheControlsInTheDocs$$' .
+
+# So many random histories through the real guard, their trails damaged, and each
+# question about each session at each moment compared with the truth. Other ones each
+# time; 10,000 take half an hour. make test plays 200.
+HISTORIES ?= 10000
+histories:
+	SCSGUARD_HISTORIES=$(HISTORIES) go test -count=1 -timeout 10h -v -run '^TestActiveIsTheTruthOrUnknown$$' ./investigate
 
 # Half a minute for each fuzz target.
 fuzz:

@@ -18,11 +18,11 @@ type History struct {
 func newHistory(id string, events []Event) *History {
 	h := &History{Events: events}
 	h.ID = id
-	slices.SortStableFunc(h.Events, func(a, b Event) int {
+	slices.SortFunc(h.Events, func(a, b Event) int {
 		if c := cmp.Compare(order(&a), order(&b)); c != 0 {
 			return c
 		}
-		return a.Time.Compare(b.Time)
+		return byTime(a, b)
 	})
 	retracted := make(map[string]bool)
 	for i := range h.Events {

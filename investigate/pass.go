@@ -62,7 +62,7 @@ func (t *Trail) readFirst(ctx context.Context, begin func() query) (*doubts, err
 	if err := t.verify(ctx, p.visitAll); err != nil {
 		return nil, err
 	}
-	if !t.visited() || q.ordered && !p.sequential(t) {
+	if !t.visited() || (q.ordered || p.repeated) && !p.sequential(t) {
 		return nil, nil
 	}
 	return p.conclude(t), nil
@@ -127,6 +127,8 @@ type pass struct {
 	e    Event
 	seen *seen
 	text interner
+	// repeated says that something was there twice.
+	repeated bool
 }
 
 func newPass(q *query) *pass {
@@ -156,17 +158,27 @@ func (p *pass) record(r *auditlog.Record) error {
 		if !wanted && !(r.Own && p.want == nil) {
 			return nil // what cannot be read is no part of any answer but of the doubt
 		}
-		if !r.Own && len(f.id) > 0 && p.seen.before(f.id) || !p.looked(r) {
+		if !r.Own && p.again(f) || !p.looked(r) {
 			return nil
 		}
 		return p.visit(e)
-	case !wanted || len(f.id) > 0 && p.seen.before(f.id) || p.light != nil && p.light(f, r) || !p.looked(r):
+	case !wanted || p.again(f) || p.light != nil && p.light(f, r) || !p.looked(r):
 		return nil
 	}
 	if f.event(r, e, p.text); e.unreadable {
 		p.tells(e, false)
 	}
 	return p.visit(e)
+}
+
+// again reports whether an event was there before. An ending that two hosts have
+// written has the times of both, and the first one counts.
+func (p *pass) again(f *fields) bool {
+	if len(f.id) == 0 || !p.seen.before(f.id) {
+		return false
+	}
+	p.repeated = true
+	return true
 }
 
 // looked reports whether an event is wanted at the second glance.

@@ -140,6 +140,24 @@ func TestAStreamThatIsInTwoLogsCountsOnceWhereItIsLonger(t *testing.T) {
 	}
 }
 
+// Two hosts have noticed the same timeout. Their streams come one after the other
+// when they are verified, but the ending that counts is the one that was sealed first.
+func TestOfAnEndingInTwoStreamsTheFirstOneCounts(t *testing.T) {
+	h := newHand(t)
+	one, two := h.stream(), h.stream()
+	h.append(one, h.login("S", 0))
+	h.append(two, h.logout("S", 2, 10))
+	h.append(one, h.logout("S", 2, 11))
+	require.NoError(t, one.Close())
+	require.NoError(t, two.Close())
+	trail, err := Open(Options{}, h.source())
+	require.NoError(t, err)
+	list, _, err := trail.Sessions(context.Background(), Filter{})
+	require.NoError(t, err)
+	require.Equal(t, at(10), list[0].Noticed)
+	require.Equal(t, 2, list[0].Events)
+}
+
 func TestHolesInASessionsNumbersAreBounded(t *testing.T) {
 	var n numbers
 	for i := range 10 * maxRuns {

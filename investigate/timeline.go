@@ -1,6 +1,7 @@
 package investigate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,9 +43,14 @@ func (t *Trail) Timeline(ctx context.Context, q TimelineQuery) ([]Event, Answer,
 	if q.Session != "" {
 		list = newHistory(q.Session, list).Events
 	} else {
-		slices.SortStableFunc(list, func(a, b Event) int { return a.Time.Compare(b.Time) })
+		slices.SortFunc(list, byTime)
 	}
 	return list, t.settled(d.found(len(list), "event", q.From, q.To)), nil
+}
+
+// byTime orders events by their time, and those of one moment as they were sealed.
+func byTime(a, b Event) int {
+	return cmp.Or(a.Time.Compare(b.Time), a.Sealed.Compare(b.Sealed), cmp.Compare(a.Ref.Stream, b.Ref.Stream), cmp.Compare(a.Ref.Seq, b.Ref.Seq))
 }
 
 // Sentence tells the event in plain English.

@@ -42,7 +42,7 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 		a := answer(No, nil, "the trail has no transaction %q", id).doubted(d.within(d.first, d.last))
 		return nil, t.settled(a), nil
 	}
-	slices.SortStableFunc(found, func(a, b Event) int { return a.Time.Compare(b.Time) })
+	slices.SortFunc(found, byTime)
 	lives, d, err := t.around(ctx, found)
 	if err != nil {
 		return nil, Answer{}, err
