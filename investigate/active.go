@@ -70,14 +70,16 @@ func (t *Trail) histories(ctx context.Context, want func(*fields) bool) ([]*Hist
 	var events map[string][]Event
 	d, err := t.read(ctx, func() query {
 		events = make(map[string][]Event)
+		n := 0
 		return query{want: want, visit: func(e *Event) error {
 			if e.Own || e.Session == "" {
 				return nil
 			}
 			keep := *e
-			keep.Raw = slices.Clone(e.Raw)
+			keep.Raw = nil
 			events[e.Session] = append(events[e.Session], keep)
-			return nil
+			n++
+			return tooMany(n)
 		}}
 	})
 	if err != nil {
@@ -89,6 +91,18 @@ func (t *Trail) histories(ctx context.Context, want func(*fields) bool) ([]*Hist
 	}
 	slices.SortFunc(list, func(a, b *History) int { return cmp.Or(a.first().Compare(b.first()), cmp.Compare(a.ID, b.ID)) })
 	return list, d, nil
+}
+
+// maxEvents is how many events a question keeps at most, in some hundred megabytes.
+// A variable for tests.
+var maxEvents = 1_000_000
+
+// tooMany refuses what would need all memory that there is.
+func tooMany(n int) error {
+	if n > maxEvents {
+		return fmt.Errorf("investigate: the question is about more than %d events; ask about one session, one user or a shorter time", maxEvents)
+	}
+	return nil
 }
 
 // active is the heart of the package: what a history and the doubts about the

@@ -48,14 +48,25 @@ func (t *Trail) Concurrent(ctx context.Context, q ConcurrentQuery) ([]Pair, Answ
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *History) int { return a.start().Compare(b.start()) })
+	why := make(map[*History]string)
+	unusual := func(h *History) string {
+		if _, ok := why[h]; !ok {
+			why[h] = rule.unusual(h, seen)
+		}
+		return why[h]
+	}
 	var pairs []Pair
 	for i, a := range all {
+		until := a.latest(d)
 		for _, b := range all[i+1:] {
+			if !b.start().Before(until) || len(pairs) == maxPairs {
+				break // nor do those that began later
+			}
 			p, ok := d.pair(a, b, q.From, q.To)
 			if !ok {
 				continue
 			}
-			p.UnusualA, p.UnusualB = rule.unusual(a, seen), rule.unusual(b, seen)
+			p.UnusualA, p.UnusualB = unusual(a), unusual(b)
 			if !q.UnusualOnly || p.Unusual() {
 				pairs = append(pairs, p)
 			}
@@ -63,6 +74,13 @@ func (t *Trail) Concurrent(ctx context.Context, q ConcurrentQuery) ([]Pair, Answ
 	}
 	return pairs, t.settled(d.pairs(pairs, q)), nil
 }
+
+// maxPairs is how many pairs are listed at most; n sessions make n² of them.
+const maxPairs = 10_000
+
+// succession is how long a session may outlive the login that took its place, until
+// its ending is recorded.
+const succession = 10 * time.Second
 
 // pairs is the answer for the pairs that were found.
 func (d *doubts) pairs(pairs []Pair, q ConcurrentQuery) Answer {
@@ -97,10 +115,12 @@ func (d *doubts) pairs(pairs []Pair, q ConcurrentQuery) Answer {
 
 // pair finds a moment at which both sessions were alive.
 func (d *doubts) pair(a, b *History, from, to time.Time) (Pair, bool) {
-	if a.Retracted || b.Retracted || a.Successor == b.ID || b.Successor == a.ID {
+	began, ended := later(a.start(), b.start()), earlier(a.latest(d), b.latest(d))
+	succeeds := (a.Successor == b.ID || b.Successor == a.ID) && ended.Sub(began) <= succession
+	if a.Retracted || b.Retracted || succeeds {
 		return Pair{}, false
 	}
-	p := Pair{A: a, B: b, From: later(later(a.start(), b.start()), from), To: earlier(a.latest(d), b.latest(d)), Verdict: No}
+	p := Pair{A: a, B: b, From: later(began, from), To: ended, Verdict: No}
 	if !to.IsZero() {
 		p.To = earlier(p.To, to)
 	}

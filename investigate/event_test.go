@@ -49,7 +49,13 @@ func FuzzReader(f *testing.F) {
 		var s Session
 		s.add(&e)
 		s.finish()
-		newHistory(e.Session, []Event{e, e}).holes()
+		h := newHistory(e.Session, []Event{e, e})
+		h.holes()
+		for _, at := range []time.Time{{}, e.Time, e.Time.Add(1), e.IdleExpires, e.AbsoluteEnd, e.Time.Add(1e18)} {
+			(&doubts{}).active(h, at)
+			(&doubts{}).pair(h, h, time.Time{}, at)
+		}
+		h.movements(Rule{}.withDefaults())
 		if !json.Valid(b) {
 			return
 		}

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A History is a session with all of its events, in the order of their numbers.
+// A History is a session with all of its events, in the order of their numbers. They
+// have no Raw.
 type History struct {
 	Session
 	Events []Event

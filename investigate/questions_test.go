@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +48,64 @@ func TestASessionAndItsSuccessorAreNotConcurrent(t *testing.T) {
 	trail := h.write(h.login("S", 0), h.login("T", 5), replaced, h.logout("T", 2, 12)).trail()
 	pairs, _ := h.concurrent(trail, ConcurrentQuery{})
 	require.Empty(t, pairs)
+}
+
+// The name of a successor is a text in a record. That one began long before the
+// other ended is a fact.
+func TestASessionThatLivedOnBesideItsSuccessorWasConcurrent(t *testing.T) {
+	h := newHand(t)
+	late := strings.Replace(h.logout("S", 2, 9), `"reason":"user"`, `"reason":"replaced","details":{"detail":"T"}`, 1)
+	trail := h.write(h.login("S", 0), h.login("T", 5), late, h.logout("T", 2, 12)).trail()
+	pairs, a := h.concurrent(trail, ConcurrentQuery{})
+	require.Len(t, pairs, 1)
+	require.Equal(t, Yes, a.Verdict)
+}
+
+func TestAQuestionAboutTooManyEventsIsRefused(t *testing.T) {
+	h := newHand(t)
+	trail := h.write(h.login("S", 0), h.extend("S", 2, 1, "activity"), h.extend("S", 3, 2, "activity"), h.login("T", 3)).trail()
+	defer func(n int) { maxEvents = n }(maxEvents)
+	maxEvents = 3
+	ctx := context.Background()
+	_, _, err := trail.ActiveOf(ctx, "alice", at(1))
+	require.ErrorContains(t, err, "more than 3 events")
+	_, _, err = trail.Timeline(ctx, TimelineQuery{Activity: true})
+	require.ErrorContains(t, err, "more than 3 events")
+	_, err = trail.Active(ctx, "S", at(1))
+	require.NoError(t, err)
+	_, _, err = trail.Sessions(ctx, Filter{})
+	require.NoError(t, err)
+}
+
+// A daily review of a trail that ended days ago is not good news.
+func TestAReviewOfAPeriodThatTheTrailDoesNotReachIsNotInOrder(t *testing.T) {
+	h := newHand(t)
+	h.append(h.stream(), h.login("S", 0), h.logout("S", 2, 10))
+	crashed := *h
+	crashed.dir = filepath.Join(memoryDir(t), "copy") // without its lock
+	require.NoError(t, os.CopyFS(crashed.dir, os.DirFS(h.dir)))
+	tomorrow := time.Now().Add(24 * time.Hour)
+	list, a, err := crashed.trail().Review(context.Background(), ReviewQuery{From: tomorrow.Add(-time.Hour), To: tomorrow, Required: []scsguard.EventKind{}})
+	require.NoError(t, err)
+	require.Equal(t, No, a.Verdict)
+	require.Len(t, list, 1)
+	require.Equal(t, "end", list[0].Kind)
+}
+
+// Whoever tries names makes as many records as he likes.
+func TestAReviewOfAnAttackIsBounded(t *testing.T) {
+	r := &reviewer{failures: make(map[string]*Exception), counts: make(map[string]int), lastSeen: make(map[scsguard.EventKind]time.Time), sessions: make(map[string]*Session)}
+	for i := range maxFailing + 500 {
+		r.see(&Event{Kind: scsguard.EventLoginFailed, Time: at(1), User: fmt.Sprint(i), Outcome: "failure"})
+		r.see(&Event{Kind: scsguard.EventLoginFailed, Time: at(1), User: "0", Outcome: "failure"})
+		r.see(&Event{Kind: scsguard.EventTokenReuse, Time: at(1), User: fmt.Sprint(i), Outcome: "failure"})
+	}
+	require.LessOrEqual(t, len(r.failures), maxFailing+1)
+	require.Len(t, r.failures["0"].Refs, maxFailures)
+	require.Equal(t, maxFailing+501, r.counts["0"])
+	require.Equal(t, 500, r.counts[fmt.Sprintf("any of more than %d users", maxFailing)])
+	require.Len(t, r.list, maxExceptions)
+	require.Equal(t, maxFailing+500, r.more)
 }
 
 func TestAnAddressIsUnusualIfItsNetworkWasNotSeenOfTheUser(t *testing.T) {

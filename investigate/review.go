@@ -35,6 +35,10 @@ type ReviewQuery struct {
 	Overdue time.Duration
 }
 
+// silence is how long a trail that is being written may say nothing; its heartbeat
+// comes more often.
+const silence = time.Hour
+
 // RequiredKinds are the five kinds of event the trail is for.
 func RequiredKinds() []scsguard.EventKind {
 	return []scsguard.EventKind{scsguard.EventLogin, scsguard.EventLogout, scsguard.EventTimeout, scsguard.EventExtend, scsguard.EventConcurrentWarning}
@@ -48,6 +52,7 @@ type reviewer struct {
 	failures map[string]*Exception
 	counts   map[string]int
 	sessions map[string]*Session
+	more     int // exceptions that were met
 }
 
 // Review lists the exceptions of a period: the daily review that PCI DSS 4.0.1
@@ -76,6 +81,12 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 		r.q.To = d.last
 	}
 	r.missing(d)
+	if !t.Complete() && d.last.Add(silence).Before(r.q.To) {
+		r.list = append(r.list, Exception{Kind: "end", Time: d.last, Detail: "the trail ends with " + stamp(d.last) + ", and nobody knows that this is its end"})
+	}
+	if n := r.more - maxExceptions; n > 0 {
+		r.list = append(r.list, Exception{Kind: "more", Time: r.q.To, Detail: fmt.Sprintf("%d more that are not listed; choose a shorter period", n)})
+	}
 	r.overdue(d)
 	for user, n := range r.counts {
 		if x := r.failures[user]; n >= q.Failures {
@@ -106,7 +117,16 @@ func (r *reviewer) within(at time.Time) bool {
 	return !at.Before(r.q.From) && (r.q.To.IsZero() || !at.After(r.q.To))
 }
 
+const (
+	maxExceptions = 100_000
+	maxFailing    = 100_000 // users with failed logins; visitors make up names
+	maxFailures   = 100     // records named of each
+)
+
 func (r *reviewer) note(e *Event, kind, format string, args ...any) {
+	if r.more++; r.more > maxExceptions {
+		return
+	}
 	r.list = append(r.list, Exception{Kind: kind, Time: e.Time, User: e.User, Session: e.Session,
 		Detail: fmt.Sprintf(format, args...), Refs: []Ref{e.Ref}})
 }
@@ -133,7 +153,7 @@ func (r *reviewer) see(e *Event) {
 	if e.Own || e.unreadable || !r.q.To.IsZero() && e.Time.After(r.q.To) {
 		return
 	}
-	if e.Time.After(r.lastSeen[e.Kind]) {
+	if e.Time.After(r.lastSeen[e.Kind]) && slices.Contains(r.q.Required, e.Kind) {
 		r.lastSeen[e.Kind] = e.Time
 	}
 	if e.Session != "" {
@@ -170,11 +190,19 @@ func (r *reviewer) judge(e *Event) {
 		if more := number([]byte(e.Details["count"])); more > 1 {
 			n = int(more)
 		}
-		if r.failures[e.User] == nil {
-			r.failures[e.User] = &Exception{Kind: "login_failed", Time: e.Time, User: e.User}
+		user := e.User
+		if r.failures[user] == nil && len(r.failures) >= maxFailing {
+			user = fmt.Sprintf("any of more than %d users", maxFailing)
 		}
-		r.failures[e.User].Refs = append(r.failures[e.User].Refs, e.Ref)
-		r.counts[e.User] += n
+		x := r.failures[user]
+		if x == nil {
+			x = &Exception{Kind: "login_failed", Time: e.Time, User: user}
+			r.failures[user] = x
+		}
+		if len(x.Refs) < maxFailures {
+			x.Refs = append(x.Refs, e.Ref)
+		}
+		r.counts[user] += n
 	case scsguard.EventExtend:
 		if e.succeeded() && e.Reason != "reauth" && !e.AbsoluteOld.IsZero() && e.AbsoluteEnd.After(e.AbsoluteOld) {
 			r.note(e, "deadline moved", "the absolute deadline moved from %s to %s without a re-authentication", stamp(e.AbsoluteOld), stamp(e.AbsoluteEnd))

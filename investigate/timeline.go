@@ -34,7 +34,7 @@ func (t *Trail) Timeline(ctx context.Context, q TimelineQuery) ([]Event, Answer,
 			keep := *e
 			keep.Raw = slices.Clone(e.Raw)
 			list = append(list, keep)
-			return nil
+			return tooMany(len(list))
 		}}
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 			keep := *e
 			keep.Raw = slices.Clone(e.Raw)
 			found = append(found, keep)
-			return nil
+			return tooMany(len(found))
 		}}
 	})
 	if err != nil {

@@ -170,6 +170,27 @@ func TestTheProgressBar(t *testing.T) {
 		p.done()
 		require.Regexp(t, "\r *\r$", term.String(), "it leaves an empty line")
 	})
+	synctest.Test(t, func(t *testing.T) {
+		var term bytes.Buffer
+		b := &bars{}
+		verify, read := &progress{w: &term, what: "verifying"}, &progress{w: &term, what: "reading"}
+		first, second := b.add(verify), b.add(read)
+		first(0, 100)
+		time.Sleep(barPatience)
+		first(50, 100)
+		require.Contains(t, term.String(), "verifying  [####")
+		term.Reset()
+		second(0, 100)
+		require.Regexp(t, "^\r *\r$", term.String(), "one bar at a time")
+		term.Reset()
+		time.Sleep(barPatience)
+		second(10, 100)
+		require.Contains(t, term.String(), "reading  [###.")
+		b.done()
+		term.Reset()
+		b.done()
+		require.Empty(t, term.String(), "it was taken away")
+	})
 	var file bytes.Buffer
 	p := newProgress(&file, "verify", 10)
 	p.start = time.Now().Add(-time.Hour)

@@ -21,7 +21,10 @@ const (
 	maxUserRows   = 1000   // users in the list
 	maxRecords    = 50_000 // records of the pictures
 	maxDoubtLines = 20
+	maxKinds      = 200 // of events that are counted by name
 )
+
+const otherKinds scsguard.EventKind = "(others)"
 
 // reporter is what a report is asked about.
 type reporter struct {
@@ -263,9 +266,13 @@ func (p *reportPage) read(ctx context.Context, trail *investigate.Trail, r *repo
 		if !wanted(e) {
 			return false
 		}
-		kinds[e.Kind]++
+		kind := e.Kind
+		if kinds[kind] == 0 && len(kinds) >= maxKinds { // an application names its own
+			kind = otherKinds
+		}
+		kinds[kind]++
 		if alarming(e) {
-			looks[e.Kind]++
+			looks[kind]++
 			if u := people[e.User]; u != nil {
 				u.Look++
 			} else if e.User != "" && len(people) < maxUserRows+maxListed { // who never came in
