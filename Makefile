@@ -4,7 +4,7 @@
 MODULES := . bench cmd/scsguard contract examples examples/adopt internal/tools redisregistry/standin
 STATICCHECK = $(shell go -C internal/tools tool -n staticcheck)
 
-.PHONY: test check race mutants some-mutants tour investigation rolling adopting controls histories fuzz bench bench-smoke programs tamper
+.PHONY: test check race mutants some-mutants tour investigation rolling adopting controls histories demo-trail fuzz bench bench-smoke programs tamper
 
 test: check programs race tamper bench-smoke some-mutants
 
@@ -79,6 +79,13 @@ controls:
 HISTORIES ?= 10000
 histories:
 	SCSGUARD_HISTORIES=$(HISTORIES) go test -count=1 -timeout 10h -v -run '^TestActiveIsTheTruthOrUnknown$$' ./investigate
+
+# A trail to play with, of DEMO_DAYS days at two hosts, made by the real guard in
+# simulated time: trail, anchor and verifier key in the new directory DEMO.
+DEMO ?= demo
+DEMO_DAYS ?= 7
+demo-trail:
+	SCSGUARD_DEMO=$(abspath $(DEMO)) SCSGUARD_DEMO_DAYS=$(DEMO_DAYS) go test -count=1 -v -run '^TestADemoIsATrailThatVerifies$$' ./internal/trailgen
 
 # Half a minute for each fuzz target.
 fuzz:
