@@ -37,7 +37,7 @@ type row struct {
 // all yields the rows.
 func (f *finds) all(yield func(row) bool) {
 	for i := range f.len() {
-		r := row{}
+		var r row
 		if f.at != nil {
 			r = f.at(i)
 		} else {
