@@ -1,6 +1,7 @@
 package investigate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -165,10 +166,22 @@ func newDoubts(reports []*auditlog.Report, longest time.Duration, v evidence) *d
 			x.Refs = append(x.Refs, said.ref)
 		}
 	}
+	// In whatever order the streams were read, the doubts come in one.
+	slices.SortFunc(v.list, func(a, b Doubt) int {
+		return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.seq(), b.seq()))
+	})
 	for _, x := range v.list {
 		d.add(x)
 	}
 	return d
+}
+
+// seq is the number of the first record that says so.
+func (d *Doubt) seq() int64 {
+	if len(d.Refs) == 0 {
+		return 0
+	}
+	return d.Refs[0].Seq
 }
 
 // stream takes the verdict over a stream.

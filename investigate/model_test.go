@@ -297,7 +297,8 @@ func compareUser(t *testing.T, trail *Trail, now truth, user, what string) {
 func tell(h *History) string {
 	var b bytes.Buffer
 	for i := range h.Events {
-		fmt.Fprintf(&b, "%s\n", h.Events[i].Raw)
+		e := &h.Events[i]
+		fmt.Fprintf(&b, "%d %s %s %s %s, idle %s, absolute %s, retracts %q\n", e.SessionSeq, stamp(e.Time), e.Kind, e.Outcome, e.Reason, stamp(e.IdleExpires), stamp(e.AbsoluteEnd), e.retracts)
 	}
 	return b.String()
 }

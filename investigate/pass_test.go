@@ -211,3 +211,29 @@ func TestDoubtsAreBoundedAndNoneIsForgotten(t *testing.T) {
 	require.Len(t, all.list, maxDoubts)
 	require.False(t, all.crashed(&Session{}))
 }
+
+// Two hosts have told of gaps, the one whose stream began later of the earlier one.
+func TestDoubtsComeInOneOrderHoweverTheStreamsAreRead(t *testing.T) {
+	h := newHand(t)
+	gap := func(id string, from, to float64) string {
+		return fmt.Sprintf(`{"id":%q,"time":%s,"event":"audit.gap","outcome":"failure","details":{"from":%s,"to":%s,"lost.extend":"3"}}`, id, quoted(to), quoted(from), quoted(to))
+	}
+	one, two := h.stream(), h.stream()
+	h.append(one, h.login("S", 0))
+	h.append(two, gap("G", 4, 5))
+	h.append(one, gap("H", 6, 7))
+	h.append(two, gap("I", 2, 3), h.logout("S", 2, 10))
+	require.NoError(t, one.Close())
+	require.NoError(t, two.Close())
+	trail, err := Open(Options{}, h.source())
+	require.NoError(t, err)
+	for range 2 { // in the pass that verifies, and in a later one
+		_, a, err := trail.Sessions(context.Background(), Filter{})
+		require.NoError(t, err)
+		var from []time.Time
+		for _, d := range a.Doubts {
+			from = append(from, d.From)
+		}
+		require.Equal(t, []time.Time{at(2), at(4), at(6)}, from)
+	}
+}
