@@ -53,6 +53,8 @@ type StreamReport struct {
 	Torn int64
 	// AnchoredSize is how much an anchor or a pin confirms.
 	AnchoredSize int64
+	// Named says that an anchor or a pin names the stream, which proves nothing.
+	Named bool
 	// Late is how much older the oldest record that nothing confirms is than the
 	// last record; zero if all are confirmed.
 	Late time.Duration

@@ -118,6 +118,7 @@ func (v *verifier) stream(sub string) error {
 	}
 	if s.name != "" {
 		v.about(s.name).visited = true
+		st.Named = v.names(s.name)
 	}
 	if d != nil {
 		// What comes before the damage counts only if it is signed.
@@ -145,6 +146,12 @@ func (v *verifier) stream(sub string) error {
 	v.rep.Total += st.there()
 	v.rep.Streams = append(v.rep.Streams, st)
 	return nil
+}
+
+// names reports whether an anchor or a pin names a stream.
+func (v *verifier) names(stream string) bool {
+	return slices.ContainsFunc(v.about(stream).limits, func(n int64) bool { return n > 0 }) ||
+		slices.ContainsFunc(v.opts.Pins, func(p Head) bool { return p.Stream == stream })
 }
 
 // prover gathers the proofs that are wanted of a stream, if any.

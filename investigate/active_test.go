@@ -176,7 +176,10 @@ func TestAnEventThatWasWrittenTwiceCountsOnce(t *testing.T) {
 func TestWithoutAnAnchorNothingIsAnswered(t *testing.T) {
 	h := newHand(t)
 	h.write(h.login("S", 0), h.logout("S", 2, 10))
+	other := auditlog.FileAnchor(t.TempDir())
+	wrong := func(o *auditlog.VerifyOptions, _ *Options) { o.Anchors = []auditlog.Anchor{other} }
 	no := func(o *auditlog.VerifyOptions, _ *Options) { o.Anchors = nil }
+	require.Equal(t, Unknown, h.alive(h.trail(wrong), "S", 5).Verdict, "an anchor that knows nothing of it is none")
 	for _, minute := range []float64{5, 15} {
 		require.Equal(t, Unknown, h.alive(h.trail(no), "S", minute).Verdict)
 	}

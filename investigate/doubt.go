@@ -141,8 +141,9 @@ func (p *pass) conclude(t *Trail) *doubts {
 func newDoubts(reports []*auditlog.Report, longest time.Duration, v evidence) *doubts {
 	d := &doubts{ended: make(map[string]int), longest: longest}
 	for _, rep := range reports {
+		anchored := !unanchored(rep)
 		for i := range rep.Streams {
-			d.stream(&rep.Streams[i], !rep.Unanchored())
+			d.stream(&rep.Streams[i], anchored)
 		}
 		for _, x := range rep.Damage {
 			if x.Kind == auditlog.DamageGone {

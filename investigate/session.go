@@ -169,7 +169,7 @@ func (s *Session) retract(e *Event) {
 		if s.BeginRef == (Ref{}) {
 			s.BeginRef = e.Ref
 		}
-	case (e.retracts == s.movedBy || s.movedBy == "" && e.SessionSeq == s.moved) && !e.IdleOld.IsZero():
+	case e.retracts == s.movedBy && !e.IdleOld.IsZero(): // mere activity is never retracted
 		s.IdleExpires, s.AbsoluteEnd = e.IdleOld, e.AbsoluteOld
 		s.Extends = max(0, s.Extends-1)
 	}

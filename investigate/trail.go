@@ -114,11 +114,25 @@ func (t *Trail) Complete() bool {
 // Unanchored reports whether of any of the logs nobody knows the length.
 func (t *Trail) Unanchored() bool {
 	for _, rep := range t.Reports {
-		if rep.Unanchored() {
+		if unanchored(rep) {
 			return true
 		}
 	}
 	return false
+}
+
+// unanchored reports whether nobody knows the length of a log: there is no anchor and
+// no pin, or they know none of its streams, as when the wrong directory was named.
+func unanchored(rep *auditlog.Report) bool {
+	some := false
+	for i := range rep.Streams {
+		st := &rep.Streams[i]
+		if st.AnchoredSize > 0 || st.Damage != nil && st.Named {
+			return rep.Unanchored()
+		}
+		some = some || st.Size > 0
+	}
+	return some || rep.Unanchored()
 }
 
 // Span returns when the trail begins and ends, as far as it is there.
@@ -183,7 +197,7 @@ func (t *Trail) settled(a Answer) Answer {
 	if a.Verdict == Unknown || t.opts.AllowUnanchored || !t.Unanchored() {
 		return a
 	}
-	a.Why = "nobody can tell whether the end of the trail is missing: it has no anchor (as far as it goes: " + a.Verdict.String() + ", " + a.Why + ")"
+	a.Why = "nobody can tell whether the end of the trail is missing: no anchor knows it (as far as it goes: " + a.Verdict.String() + ", " + a.Why + ")"
 	a.Verdict = Unknown
 	return a
 }
