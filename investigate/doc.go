@@ -3,9 +3,12 @@
 // there another one from an unusual place, was it extended when it should not have
 // been?
 //
-//	report, err := auditlog.Verify(ctx, "audit", auditlog.VerifyOptions{Keys: keys, Anchors: anchors})
-//	trail, err := investigate.New(investigate.Options{}, report)
+//	trail, err := investigate.Open(investigate.Options{}, investigate.Source{
+//		Dir: "audit", Options: auditlog.VerifyOptions{Keys: keys, Anchors: anchors}})
 //	answer, err := trail.Active(ctx, session, at)
+//
+// The first question verifies the trail and reads it in the same pass. [New] takes
+// logs that were verified before.
 //
 // It reads what package scsguard writes into logs of package auditlog: one or many
 // of them, of several hosts, with all their streams and segments. Records that were
@@ -17,7 +20,7 @@
 // An [Answer] is Unknown whenever something that could change it may be missing: a
 // gap, a number of the session's sequence, the end of a stream that was not closed,
 // what comes after the end of the trail, what was damaged. [Doubt] lists them. Of a
-// trail without an anchor or a pin nobody can tell whether its end is missing, so
+// trail that no anchor and no pin knows nobody can tell whether its end is missing, so
 // everything is unknown unless [Options.AllowUnanchored] says otherwise. An answer
 // names the records it rests on.
 //
