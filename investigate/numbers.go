@@ -66,6 +66,11 @@ func (n *numbers) add(seq uint64, at time.Time) (back time.Duration) {
 	return back
 }
 
+func (n *numbers) has(seq uint64) bool {
+	i := sort.Search(len(n.runs), func(i int) bool { return n.runs[i].to >= seq })
+	return i < len(n.runs) && n.runs[i].from <= seq
+}
+
 // apart is how far b is before a.
 func apart(a, b int64) time.Duration {
 	return time.Duration(max(0, a-b)) * time.Microsecond

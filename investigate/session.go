@@ -78,7 +78,9 @@ func (s *Session) add(e *Event) {
 	if s.Created.IsZero() && !e.Created.IsZero() {
 		s.Created = e.Created
 	}
-	s.count(e.SessionSeq, e.Time)
+	if e.retracts == "" || !s.numbers.has(e.SessionSeq) { // it has the number of what it takes back, and a time of its own
+		s.count(e.SessionSeq, e.Time)
+	}
 	switch {
 	case e.retracts != "":
 		s.retract(e)
