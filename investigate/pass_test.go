@@ -237,3 +237,14 @@ func TestDoubtsComeInOneOrderHoweverTheStreamsAreRead(t *testing.T) {
 		require.Equal(t, []time.Time{at(2), at(4), at(6)}, from)
 	}
 }
+
+// What is taken back keeps its number, and may be taken back long after.
+func TestARetractionThatCameLateIsNoClockThatDiffers(t *testing.T) {
+	h := newHand(t)
+	trail := h.write(h.login("S", 0), h.extend("S", 2, 5, "request"),
+		h.ev("extend", "S", 2, 10, `"outcome":"failure"`, limits(20, 480), oldLimits(15, 480), `"details":{"retracts":"E2"}`),
+		h.ev("transfer", "S", 3, 6), h.logout("S", 4, 12)).trail()
+	list, _, err := trail.Sessions(context.Background(), Filter{})
+	require.NoError(t, err)
+	require.Zero(t, list[0].ClockDifference)
+}
