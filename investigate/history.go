@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/scsguard/scsguard"
 )
 
 // A History is a session with all of its events, in the order of their numbers. They
@@ -36,6 +38,9 @@ func newHistory(id string, events []Event) *History {
 		if retracted[e.ID] && !e.begins() {
 			h.count(e.SessionSeq, e.Time)
 			h.Session.Events++
+			if e.Kind == scsguard.EventExtend {
+				h.Extends++ // finish takes it back
+			}
 			continue
 		}
 		h.add(e)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -247,4 +248,35 @@ func TestARetractionThatCameLateIsNoClockThatDiffers(t *testing.T) {
 	list, _, err := trail.Sessions(context.Background(), Filter{})
 	require.NoError(t, err)
 	require.Zero(t, list[0].ClockDifference)
+}
+
+// Streams may be read one after the other, and what is taken back lie in the later one.
+func TestWhatIsTakenBackMayBeReadFirst(t *testing.T) {
+	both := newHand(t)
+	extension, other := both.extend("S", 2, 5, "request"), both.ev("transfer", "S", 3, 6)
+	back := both.ev("extend", "S", 2, 10, `"outcome":"failure"`, limits(20, 480), oldLimits(15, 480), `"details":{"retracts":"E2"}`)
+	id := regexp.MustCompile(`"id":"([^"]*)"`).FindStringSubmatch(extension)[1]
+	back = strings.Replace(back, `"retracts":"E2"`, `"retracts":"`+id+`"`, 1)
+	login, logout := both.login("S", 0), both.logout("S", 4, 12)
+	events := func(lines ...string) *Session {
+		var s Session
+		for _, line := range lines {
+			e := Parse(&auditlog.Record{Event: []byte(line)})
+			require.False(t, e.unreadable, line)
+			s.add(&e)
+		}
+		s.finish()
+		return &s
+	}
+	want := events(login, extension, other, back, logout)
+	require.Zero(t, want.ClockDifference)
+	require.Zero(t, want.Extends)
+	require.Zero(t, want.Missing)
+	require.Equal(t, want, events(login, other, back, logout, extension))
+	require.Equal(t, want, events(back, login, other, extension, logout))
+	require.Equal(t, 1, events(login, other, logout).Missing)
+	require.Zero(t, events(login, other, back, logout).Missing, "the number is known")
+	open := events(login, extension, back)
+	require.Equal(t, at(15), open.IdleExpires, "the deadline is that of before")
+	require.Equal(t, open, events(back, login, extension))
 }

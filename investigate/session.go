@@ -1,6 +1,8 @@
 package investigate
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/scsguard/scsguard"
@@ -63,6 +65,17 @@ type Session struct {
 	renewedAt time.Time
 	tightest  time.Time // the last moment at which a limit was made stricter
 	numbers   numbers
+	takenBack []retraction // until all events are there
+}
+
+// retraction is an event that takes another one back, which may come after it.
+type retraction struct {
+	id             string // of the other
+	kind           scsguard.EventKind
+	seq            uint64 // which is that of the other, too
+	at             time.Time
+	ref            Ref
+	idle, absolute time.Time // the deadlines before it; zero if it has moved none
 }
 
 // add takes an event of the session. Events may come in any order: those with the
@@ -78,13 +91,12 @@ func (s *Session) add(e *Event) {
 	if s.Created.IsZero() && !e.Created.IsZero() {
 		s.Created = e.Created
 	}
-	if e.retracts == "" || !s.numbers.has(e.SessionSeq) { // it has the number of what it takes back, and a time of its own
-		s.count(e.SessionSeq, e.Time)
-	}
-	switch {
-	case e.retracts != "":
+	if e.retracts != "" {
 		s.retract(e)
 		return
+	}
+	s.count(e.SessionSeq, e.Time)
+	switch {
 	case e.begins():
 		s.begin(e)
 	case e.ends():
@@ -163,18 +175,45 @@ func (s *Session) deadlines(e *Event) {
 	}
 }
 
-// retract takes back an event that did not take place after all.
+// retract takes back an event that did not take place after all. It may not be there
+// yet, so finish does it once more.
 func (s *Session) retract(e *Event) {
+	r := retraction{e.retracts, e.Kind, e.SessionSeq, e.Time, e.Ref, e.IdleOld, e.AbsoluteOld}
+	s.takeBack(&r)
+	if len(s.takenBack) < maxRuns { // beyond, their numbers are missing
+		s.takenBack = append(s.takenBack, r)
+	}
+}
+
+func (s *Session) takeBack(r *retraction) {
 	switch {
-	case e.retracts == s.beginID || e.Kind == scsguard.EventLogin || e.Kind == scsguard.EventEnroll:
+	case r.id == s.beginID || r.kind == scsguard.EventLogin || r.kind == scsguard.EventEnroll:
 		s.Retracted = true
 		if s.BeginRef == (Ref{}) {
-			s.BeginRef = e.Ref
+			s.BeginRef = r.ref
 		}
-	case e.retracts == s.movedBy && !e.IdleOld.IsZero(): // mere activity is never retracted
-		s.IdleExpires, s.AbsoluteEnd = e.IdleOld, e.AbsoluteOld
-		s.Extends = max(0, s.Extends-1)
+	case r.id == s.movedBy && !r.idle.IsZero(): // mere activity is never retracted
+		s.IdleExpires, s.AbsoluteEnd = r.idle, r.absolute
 	}
+}
+
+// takeAllBack is called when all events are there. A retraction has the number of what
+// it takes back, and a time of its own, which may be long after.
+func (s *Session) takeAllBack() {
+	slices.SortFunc(s.takenBack, func(a, b retraction) int {
+		return cmp.Or(cmp.Compare(a.seq, b.seq), a.at.Compare(b.at), cmp.Compare(a.id, b.id))
+	})
+	for i := range s.takenBack {
+		r := &s.takenBack[i]
+		s.takeBack(r)
+		switch {
+		case !s.numbers.has(r.seq):
+			s.count(r.seq, r.at)
+		case r.kind == scsguard.EventExtend:
+			s.Extends = max(0, s.Extends-1)
+		}
+	}
+	s.takenBack = nil
 }
 
 // end takes the ending. The deadlines in it are those of the registry's record,
@@ -200,6 +239,7 @@ func (s *Session) end(e *Event) {
 
 // finish is called when all events were added.
 func (s *Session) finish() {
+	s.takeAllBack()
 	s.Missing, s.LastSeq = s.numbers.missing(), s.numbers.last()
 	s.ClockDifference = max(s.ClockDifference, s.numbers.back())
 	// A limit that was made stricter may lie before the moment at which that
