@@ -45,7 +45,7 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 		return
 	}
 	_, r.passive = req.Context().Value(passiveKey{g}).(passive)
-	r.carrier, r.answer = carrier{req.Context(), r}, response{w: w, g: g, r: r}
+	r.carrier = carrier{req.Context(), r, g}
 	var ctx context.Context = &r.carrier
 	token, err := g.token(ctx, r, req)
 	if err == nil {

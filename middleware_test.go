@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
@@ -331,4 +333,41 @@ func TestTheStatusHandlerAnswersOnlyToReads(t *testing.T) {
 		require.Equal(t, http.StatusMethodNotAllowed, b.do(b.request(http.MethodPut, "/session")).Code)
 		require.Equal(t, 200, b.get("/session").Code)
 	})
+}
+
+// lingering is a store whose calls leave a goroutine behind that looks at their context,
+// as a dialer of the network does.
+type lingering struct {
+	ctxStore
+	left *sync.WaitGroup
+	stop chan struct{}
+}
+
+func (s lingering) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	s.left.Go(func() {
+		for {
+			_ = ctx.Value("anything")
+			select {
+			case <-s.stop:
+				return
+			case <-time.After(time.Microsecond):
+			}
+		}
+	})
+	return s.ctxStore.FindCtx(ctx, token)
+}
+
+// The race detector is the judge.
+func TestAStoreMayLookAtTheContextOfACallThatIsOver(t *testing.T) {
+	store := lingering{ctxStore{memstore.NewWithCleanupInterval(0)}, new(sync.WaitGroup), make(chan struct{})}
+	sm := newManager()
+	sm.Store = store
+	a := newApp(t, sm, withMemoryRegistry)
+	b := a.browser()
+	b.login(t, "alice")
+	for range 20 {
+		require.Equal(t, "alice", b.whoami())
+	}
+	close(store.stop)
+	store.left.Wait()
 }

@@ -114,14 +114,16 @@ func (g *Guard) requestFrom(ctx context.Context) *request {
 	return r
 }
 
-// carrier is a context that carries the request which it is part of.
+// carrier is a context that carries the request which it is part of. It never changes:
+// a store may have left a goroutine behind that looks at it.
 type carrier struct {
 	context.Context
 	r *request
+	g *Guard
 }
 
 func (c *carrier) Value(key any) any {
-	if key == any(requestKey{c.r.answer.g}) {
+	if key == any(requestKey{c.g}) {
 		return c.r
 	}
 	return c.Context.Value(key)
