@@ -45,7 +45,6 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 		return
 	}
 	_, r.passive = req.Context().Value(passiveKey{g}).(passive)
-	r.carrier = carrier{req.Context(), r, g}
 	var ctx context.Context = &r.carrier
 	token, err := g.token(ctx, r, req)
 	if err == nil {
@@ -69,7 +68,7 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 	ctx = req.Context()
 
 	rw := &r.answer
-	*rw = response{w: w, g: g, r: r, req: req}
+	*rw = response{w: w, r: r, req: req}
 	defer g.touchLater(ctx, r)()
 	next.ServeHTTP(rw, req)
 	rw.finish()

@@ -151,6 +151,7 @@ func (g *Guard) newRequest(r *http.Request) *request {
 		userAgent: bounded(header(r.Header, "User-Agent"), maxAgentLen),
 		requestID: bounded(header(r.Header, "X-Request-Id"), maxFieldLen),
 	}
+	req.carrier = carrier{r.Context(), req, g}
 	if g.cfg.ClientIP != nil {
 		req.ip, req.ipSource = g.cfg.ClientIP(r), "config"
 	} else {

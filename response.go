@@ -14,7 +14,6 @@ import (
 // way that byte takes, and lets no body out if the session could not be saved.
 type response struct {
 	w   http.ResponseWriter
-	g   *Guard
 	r   *request
 	req *http.Request
 
@@ -22,6 +21,8 @@ type response struct {
 	failed bool // it could not be saved, and an error page went out instead
 	saved  snapshot
 }
+
+func (w *response) guard() *Guard { return w.r.carrier.g }
 
 // errNotSent is what a handler gets for a body that does not go out.
 var errNotSent = errors.New("scsguard: the session could not be saved, so the response was replaced by an error page")
@@ -94,7 +95,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		if _, undelivered := w.r.waiting(); undelivered {
 			w.begun = true
 			w.stripCookies()
-			w.refuse(errors.Join(ErrResponseStarted, w.g.abort(ctx, w.r)))
+			w.refuse(errors.Join(ErrResponseStarted, w.guard().abort(ctx, w.r)))
 			return nil, nil, errNotSent
 		}
 		if _, rotated := w.r.rotatedTo(); rotated || w.r.openFate() != nil {
@@ -104,12 +105,12 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, errNotSent
 		}
 		w.begun = true
-		if err := w.g.saveWithoutCookie(ctx, w.r); err != nil {
+		if err := w.guard().saveWithoutCookie(ctx, w.r); err != nil {
 			w.refuse(err)
 			return nil, nil, errNotSent
 		}
-		w.saved = w.g.snapshot(ctx, w.r, w.g.sm.Status(ctx))
-		w.g.tellPostponed(ctx, w.r)
+		w.saved = w.guard().snapshot(ctx, w.r, w.guard().sm.Status(ctx))
+		w.guard().tellPostponed(ctx, w.r)
 	}
 	if w.failed {
 		return nil, nil, errNotSent
@@ -146,7 +147,7 @@ func (w *response) begin(page bool, code int) bool {
 	ctx := w.req.Context()
 	w.stripCookies()
 	cached := cacheable(w.Header(), page, code) // asked first: scs writes a Cache-Control of its own
-	status, err := w.g.save(ctx, w.r, w.w)
+	status, err := w.guard().save(ctx, w.r, w.w)
 	if err != nil {
 		w.refuse(err)
 		return false
@@ -154,8 +155,8 @@ func (w *response) begin(page bool, code int) bool {
 	if cached && w.r.loggedInEver() && w.Header().Get("Cache-Control") != "no-store" {
 		w.Header()["Cache-Control"] = append([]string{"no-store"}, w.Header()["Cache-Control"]...)
 	}
-	w.saved = w.g.snapshot(ctx, w.r, status)
-	w.g.tellPostponed(ctx, w.r) // now: the handler may stream for hours
+	w.saved = w.guard().snapshot(ctx, w.r, status)
+	w.guard().tellPostponed(ctx, w.r) // now: the handler may stream for hours
 	return true
 }
 
@@ -167,7 +168,7 @@ func (w *response) finish() {
 		return
 	}
 	if !w.failed {
-		w.g.saveLate(w.req.Context(), w.r, w.saved)
+		w.guard().saveLate(w.req.Context(), w.r, w.saved)
 	}
 }
 
@@ -184,7 +185,7 @@ func (w *response) refuse(err error) {
 	} {
 		h.Del(name)
 	}
-	w.g.fail(w.w, w.req, err)
+	w.guard().fail(w.w, w.req, err)
 }
 
 // stripCookies removes session and remember-me cookies that the guard did not write: those of a
@@ -193,7 +194,7 @@ func (w *response) refuse(err error) {
 func (w *response) stripCookies() { w.dropCookies(w.isSessionCookie) }
 
 func (w *response) isSessionCookie(cookie string) bool {
-	return isCookie(cookie, w.g.sm.Cookie.Name) || w.g.cfg.Remember.Store != nil && isCookie(cookie, w.g.cfg.Remember.Cookie)
+	return isCookie(cookie, w.guard().sm.Cookie.Name) || w.guard().cfg.Remember.Store != nil && isCookie(cookie, w.guard().cfg.Remember.Cookie)
 }
 
 func isCookie(setCookie, name string) bool { return strings.HasPrefix(setCookie, name+"=") }
