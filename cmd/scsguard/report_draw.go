@@ -36,6 +36,7 @@ type picture struct {
 type tick struct {
 	X     float64
 	Label string
+	Side  string // of the picture that the label must not leave: "left", "right" or neither
 }
 
 type span struct {
@@ -171,9 +172,21 @@ func (a axis) ticks() []tick {
 			label = d + " " + label
 		}
 		day = t.Format("01-02")
-		list = append(list, tick{a.x(t), label})
+		list = append(list, newTick(a.x(t), label))
 	}
 	return list
+}
+
+const labelSpace = 40 // half of what the longest label needs
+
+func newTick(x float64, label string) tick {
+	switch {
+	case x < labelSpace:
+		return tick{x, label, "left"}
+	case x > pictureWidth-labelSpace:
+		return tick{x, label, "right"}
+	}
+	return tick{X: x, Label: label}
 }
 
 // newPicture draws the sessions of a user, so that those that were alive at the

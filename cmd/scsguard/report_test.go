@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -112,4 +113,20 @@ func TestAReportShowsThePeriodThatWasAskedFor(t *testing.T) {
 	page, _ := reported(t, told(t), "--from", minute(18), "--to", minute(40))
 	require.Equal(t, 1, strings.Count(page, `<rect class="bar `))
 	require.NotContains(t, page, minute(5))
+}
+
+func TestNoTimeAboveATimelineIsCutOff(t *testing.T) {
+	from := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	for _, length := range []time.Duration{time.Second, time.Minute, time.Hour, 20 * time.Hour, 24 * time.Hour, 72 * time.Hour, 7 * 24 * time.Hour, 9000 * time.Hour, 90000 * time.Hour} {
+		for offset := time.Duration(0); offset <= length; offset += length / 24 {
+			behind := 0.0
+			for _, tick := range (axis{from.Add(offset), from.Add(offset + length)}).ticks() {
+				width := 7 * float64(len(tick.Label)) // of 11 px
+				left := map[string]float64{"left": tick.X, "": tick.X - width/2, "right": tick.X - width}[tick.Side]
+				require.GreaterOrEqual(t, left, behind, "%v %+v", length, tick)
+				behind = left + width
+			}
+			require.LessOrEqual(t, behind, float64(pictureWidth), length)
+		}
+	}
 }
