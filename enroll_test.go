@@ -3,7 +3,9 @@ package scsguard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -77,7 +79,7 @@ func TestAnEnrolledSessionHasTheLimitsOfItsLogin(t *testing.T) {
 		absolute := 8 * time.Hour
 		for range 48 {
 			time.Sleep(10 * time.Minute)
-			if time.Sleep(0); b.get("/plain/whoami").Code != 200 {
+			if b.get("/plain/whoami").Code != 200 {
 				break
 			}
 			absolute -= 10 * time.Minute
@@ -427,4 +429,43 @@ func TestAUserIDThatIsTooLongIsAnErrorAndNotAnonymous(t *testing.T) {
 		require.Equal(t, 500, a.browser().get("/plain/login?user="+string(long)).Code)
 		require.Len(t, storeKeys(t, a.sm), 1)
 	})
+}
+
+// The token is a few bytes of a header that may be as long as a server allows.
+func TestASessionKeepsNothingElseOfTheHeaderItsTokenCameIn(t *testing.T) {
+	for _, c := range []struct {
+		name, path string
+		visitor    func(a *app, plain http.Handler, i int) *browser
+	}{
+		{"enrolled", "/plain/whoami", func(a *app, plain http.Handler, i int) *browser {
+			return before(t, a, plain, fmt.Sprint("user", i))
+		}},
+		{"written", "/note", func(a *app, _ http.Handler, i int) *browser {
+			b := newBrowser(a.serve)
+			require.Equal(t, 200, b.get("/note").Code)
+			return b
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			arriving(t, func(t *testing.T, a *app, plain http.Handler) {
+				a.handle("/note", func(_ http.ResponseWriter, r *http.Request) error {
+					a.sm.Put(r.Context(), "note", a.sm.GetInt(r.Context(), "note")+1)
+					return nil
+				})
+				var all []*browser
+				for i := range 64 {
+					all = append(all, c.visitor(a, plain, i))
+				}
+				before := heapInUse()
+				for _, b := range all {
+					r := b.request(http.MethodGet, c.path)
+					r.Header.Set("Cookie", r.Header.Get("Cookie")+"; more="+strings.Repeat("x", 1<<20))
+					require.Equal(t, 200, b.do(r).Code)
+				}
+				after := heapInUse()
+				require.Less(t, after-min(before, after), uint64(16<<20))
+				require.Equal(t, 200, all[63].get(c.path).Code)
+			})
+		})
+	}
 }

@@ -316,18 +316,19 @@ func TestASessionThatWasTightenedIsSweptAtItsNewLimit(t *testing.T) {
 	})
 }
 
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC() // what was shared and is no more goes after the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 // What a record holds may be a few bytes of a long header or body, which would be kept
 // with them: an attacker could fill the memory with a thousand logins.
 func TestInMemoryASessionKeepsNothingElseOfItsRequest(t *testing.T) {
-	heap := func() uint64 {
-		runtime.GC()
-		runtime.GC() // what was shared and is no more goes after the first
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	m := memory{scsguard.NewMemoryRegistry(), t}
-	before := heap()
+	before := heapInUse()
 	for i := range 64 {
 		part := func() string { // of a megabyte
 			whole := fmt.Sprintf("%d%s", i, strings.Repeat("x", 1<<20))
@@ -340,7 +341,7 @@ func TestInMemoryASessionKeepsNothingElseOfItsRequest(t *testing.T) {
 		m.end(scsguard.Target{Key: scsguard.Key(part())}, 0)
 		m.endAll(scsguard.Revocation{External: part()[1:]})
 	}
-	after := heap()
+	after := heapInUse()
 	require.Less(t, after-min(before, after), uint64(16<<20))
 	require.Equal(t, scsguard.StateLive, m.state("key of S63"))
 }
