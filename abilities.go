@@ -6,8 +6,8 @@ import (
 )
 
 // Optional abilities of the application's session store. New looks for them in
-// [scs.SessionManager.Store]; a store without them works as well as before, at one
-// more round trip and with the last writer winning.
+// [scs.SessionManager.Store]; a store without them works as well as before, at
+// more round trips and with the last writer winning.
 
 // RecordFinder is a store that reads a record of its registry and the session's
 // data in one round trip.
@@ -35,4 +35,14 @@ type Swapper interface {
 	// nobody knows whether it was written. SwapCtx keeps none of the slices, and
 	// the caller may keep and must not change current.
 	SwapCtx(ctx context.Context, token string, old, new []byte, expiry time.Time) (current []byte, swapped bool, err error)
+}
+
+// A BatchDeleter is a store that deletes the data of many sessions in one round trip.
+// Without it a sweep, and whoever ends many sessions, deletes them one by one.
+//
+// DeleteManyCtx must be safe for concurrent use.
+type BatchDeleter interface {
+	// DeleteManyCtx does to each of tokens what DeleteCtx does to one. After an error
+	// nobody knows which are left.
+	DeleteManyCtx(ctx context.Context, tokens []string) error
 }

@@ -93,11 +93,11 @@ func (g *Guard) recordCoalesced(ctx context.Context, r *request, kind, key strin
 			more = Event{ID: more.ID, Time: more.Time, Kind: e.Kind, Outcome: e.Outcome}
 		}
 		more.count(n)
-		g.trail.post("", nil, more)
+		g.trail.post(more)
 		g.tell(ctx, more)
 	}
 	if g.repeated.first(kind, key, again) {
-		g.trail.post("", nil, e)
+		g.trail.post(e)
 		g.tellLater(ctx, r, e)
 	}
 }

@@ -272,7 +272,7 @@ func (g *Guard) shorten(ctx context.Context, r *request, rec *Record, deadline t
 		r.mu.Unlock()
 	}
 	e := g.extended(r, *rec, old, "application")
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	g.tellLater(ctx, r, e)
 	return nil
 }

@@ -47,7 +47,7 @@ func (g *Guard) deleteOwn(ctx context.Context, r *request, own Record) error {
 		if started {
 			e.Reason = "response_started"
 		}
-		g.trail.post("", nil, e)
+		g.trail.post(e)
 		r.postpone(e)
 	})
 	return nil

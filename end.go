@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -59,20 +60,25 @@ func (g *Guard) callEnd(ctx context.Context, t Target, e Ending) (Record, bool, 
 	return a.rec, a.won, err
 }
 
-// afterEnd does what follows once a record is dead: its data goes, its ending is
-// handed to the trail, and the registry is told when it is there.
-func (g *Guard) afterEnd(ctx context.Context, r *request, rec Record) {
-	g.cuts.notify(rec.Session)
-	g.deleteData(ctx, rec.Key)
-	forgotten := g.endFamilyOf(ctx, r, &rec)
-	e := g.endingEvent(rec)
-	confirm := func() {
-		if forgotten { // else it is handed out again, should this process die before that succeeds
-			g.confirm(rec)
+// afterEnd does what follows once records are dead: their data goes, their endings are
+// handed to the trail, and the registry is told when they are there.
+func (g *Guard) afterEnd(ctx context.Context, r *request, recs ...Record) {
+	keys := make([]Key, len(recs))
+	for i, rec := range recs {
+		g.cuts.notify(rec.Session)
+		keys[i] = rec.Key
+	}
+	g.deleteData(ctx, keys...)
+	forgotten := make([]bool, len(recs))
+	each(len(recs), g.workers(), func(i int) { forgotten[i] = g.endFamilyOf(ctx, r, &recs[i]) })
+	all := make([]endedEvent, len(recs))
+	for i := range recs {
+		if all[i].Event = g.endingEvent(recs[i]); forgotten[i] { // else it is handed out again, should this process die before that succeeds
+			all[i].ended = &recs[i]
 		}
 	}
-	if g.trail.post(e.ID, confirm, e) {
-		g.tellLater(ctx, r, e)
+	if taken := g.trail.postEndings(all...); len(taken) > 0 {
+		g.tellLater(ctx, r, taken...)
 	}
 }
 
@@ -89,21 +95,38 @@ func (g *Guard) tellLater(ctx context.Context, r *request, events ...Event) {
 	}
 }
 
-// deleteData removes the data of a dead session, now or as soon as the store
-// works again. While it does not, nobody waits for it once more.
-func (g *Guard) deleteData(ctx context.Context, key Key) {
-	if key == "" || !g.health.failing(ComponentStore) && g.remove(ctx, key) == nil {
+// deleteData removes the data of dead sessions, now or as soon as the store works
+// again. While it does not, nobody waits for it once more.
+func (g *Guard) deleteData(ctx context.Context, keys ...Key) {
+	if g.deleter != nil && len(keys) > 1 && !g.health.failing(ComponentStore) && g.removeMany(ctx, keys) == nil {
 		return
 	}
-	g.retries.add(retryDelete, string(key), func(ctx context.Context) error { return g.remove(ctx, key) })
+	each(len(keys), g.workers(), func(i int) {
+		key := keys[i]
+		if key == "" || !g.health.failing(ComponentStore) && g.remove(ctx, key) == nil {
+			return
+		}
+		g.retries.add(retryDelete, string(key), func(ctx context.Context) error { return g.remove(ctx, key) })
+	})
 }
 
-// confirm tells the registry that the ending is in the trail. If it fails, the
-// ending is handed out again and written again under the same ID.
-func (g *Guard) confirm(rec Record) {
-	_, _ = call(g, context.Background(), ComponentRegistry, "confirm", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, g.registry.Confirm(ctx, rec)
-	})
+// confirm tells the registry that endings are in the trail. One for which that fails is
+// handed out again and written again under the same ID.
+func (g *Guard) confirm(recs []Record) {
+	batcher, ok := g.registry.(Batcher)
+	if !ok {
+		each(len(recs), g.workers(), func(i int) {
+			_, _ = call(g, context.Background(), ComponentRegistry, "confirm", func(ctx context.Context) (struct{}, error) {
+				return struct{}{}, g.registry.Confirm(ctx, recs[i])
+			})
+		})
+		return
+	}
+	for some := range slices.Chunk(recs, sweepBatch) {
+		_, _ = call(g, context.Background(), ComponentRegistry, "confirm", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, batcher.ConfirmAll(ctx, some)
+		})
+	}
 }
 
 // endMany ends what a revocation names.
@@ -112,9 +135,7 @@ func (g *Guard) endMany(ctx context.Context, r *request, rev Revocation) (Revoke
 	revoked, err := call(g, context.WithoutCancel(ctx), ComponentRegistry, "end all", func(ctx context.Context) (Revoked, error) {
 		return g.registry.EndAll(ctx, rev)
 	})
-	for _, rec := range revoked.Ended {
-		g.afterEnd(ctx, r, rec)
-	}
+	g.afterEnd(ctx, r, revoked.Ended...)
 	if err == nil && revoked.Total > len(revoked.Ended) {
 		_, err = g.attendDue(context.WithoutCancel(ctx))
 	}

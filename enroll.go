@@ -157,9 +157,7 @@ func (g *Guard) enroll(ctx context.Context, l *login, key Key, deadline time.Tim
 		return Record{}, err // it lives, or its lease ends it
 	}
 	l.r.postpone(events...)
-	for _, rec := range settled.Ended {
-		g.afterEnd(ctx, l.r, rec)
-	}
+	g.afterEnd(ctx, l.r, settled.Ended...)
 	l.r.mu.Lock()
 	l.r.limits = l.limits
 	l.r.mu.Unlock()
@@ -214,7 +212,7 @@ func (l *login) turnAway(ctx context.Context, reason EndReason) (Record, error) 
 	e := g.event(l.r, EventEnroll, l.rec)
 	e.Session, e.SessionSeq = "", 0 // it was never given out
 	e.Outcome, e.Reason, e.Created = OutcomeFailure, string(reason), l.rec.Created
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	l.r.postpone(e)
 	return Record{State: StateEnded, User: l.user, Ending: ending}, nil
 }

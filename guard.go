@@ -30,6 +30,7 @@ type Guard struct {
 	memory   *MemoryRegistry // the registry, if it is in memory
 	memStore bool            // inner is memstore's
 	finder   RecordFinder    // inner, if it can read a record and its data at once
+	deleter  BatchDeleter    // inner, if it can delete the data of many sessions at once
 	swapper  Swapper         // inner, if writes are merged
 	// anonymousIdle is the manager's own idle timeout. It goes on holding for
 	// sessions in which nobody is logged in.
@@ -100,13 +101,14 @@ func New(sm *scs.SessionManager, cfg Config) (*Guard, error) {
 	g.memory, _ = g.registry.(*MemoryRegistry)
 	_, g.memStore = sm.Store.(*memstore.MemStore)
 	g.finder, _ = sm.Store.(RecordFinder)
+	g.deleter, _ = sm.Store.(BatchDeleter)
 	if cfg.MergeWrites {
 		g.swapper, _ = sm.Store.(Swapper)
 	}
 	if faults := g.inspect(context.Background()); len(faults) > 0 {
 		return nil, &ConfigError{Fields: faults}
 	}
-	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.workers(), g.auditFailed, func() { g.health.note(ComponentAudit, nil) })
+	g.trail = newTrail(cfg.Audit, cfg.CallTimeout, g.auditFailed, func() { g.health.note(ComponentAudit, nil) }, g.confirm)
 	g.retries = newRetries()
 	g.bindings = newBindings()
 	g.outer = newStore(g)
@@ -251,7 +253,7 @@ func (g *Guard) checkManager() error {
 	}
 	e := Event{ID: newSessionID(), Time: time.Now(), Kind: EventConfigChanged, Outcome: OutcomeFailure,
 		Reason: "insecure_cookie", Details: map[string]string{"problem": cookie.Error()}}
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	g.tell(context.Background(), e)
 	return nil
 }

@@ -172,6 +172,21 @@ func (g *Guard) remove(ctx context.Context, key Key) error {
 	return err
 }
 
+// removeMany is remove of the data of many sessions, for a store that can do that at
+// once.
+func (g *Guard) removeMany(ctx context.Context, keys []Key) error {
+	tokens := make([]string, 0, len(keys))
+	for _, key := range keys {
+		if key != "" {
+			tokens = append(tokens, string(key))
+		}
+	}
+	_, err := call(g, context.WithoutCancel(ctx), ComponentStore, "delete", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, g.deleter.DeleteManyCtx(ctx, tokens)
+	})
+	return err
+}
+
 // patient runs a call of a store that takes no context, and gives up waiting
 // when ctx is done. The call itself goes on: only its own driver can end it.
 func patient[T any](g *Guard, ctx context.Context, fn func() (T, error)) (T, error) {
@@ -255,7 +270,7 @@ func (g *Guard) judgePolicy(ctx context.Context, r *request, rec *Record) (inFor
 	rec.Tighten(t.Idle, absolute)
 	rec.Seq = touched.Seq
 	e := g.extended(r, *rec, old, "policy")
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	g.tellLater(ctx, r, e)
 	return t, g.judge(ctx, r, rec, rec.Key)
 }

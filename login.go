@@ -124,9 +124,7 @@ func (l *login) run(ctx context.Context) (Session, error) {
 		return Session{}, l.abort(ctx, err)
 	}
 	r.postpone(events...)
-	for _, rec := range settled.Ended {
-		g.afterEnd(ctx, r, rec)
-	}
+	g.afterEnd(ctx, r, settled.Ended...)
 	if !settled.Live {
 		return l.stillborn(ctx, settled.Record)
 	}
@@ -242,9 +240,7 @@ func (l *login) ask(ctx context.Context, a Admission) (Admitted, error) {
 		if err != nil {
 			return adm, err
 		}
-		for _, rec := range adm.Overdue {
-			g.afterEnd(ctx, r, rec)
-		}
+		g.afterEnd(ctx, r, adm.Overdue...)
 		if adm.Denied != DeniedLimit || attempt > 0 || !l.clearGhosts(ctx, adm.Others) {
 			return adm, nil
 		}
@@ -354,7 +350,7 @@ func (l *login) fail(ctx context.Context, cause error) error {
 	if l.recorded != "" {
 		e.detail("retracts", l.recorded)
 	}
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	l.r.postpone(e)
 	return cause
 }

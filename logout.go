@@ -194,7 +194,7 @@ func (g *Guard) revoke(ctx context.Context, r *request, rev Revocation) (int, er
 	if r == nil {
 		revoked, err := g.endMany(ctx, nil, rev)
 		e := g.revocation(nil, rev, revoked, err)
-		g.trail.post("", nil, e)
+		g.trail.post(e)
 		g.tell(ctx, e)
 		return revoked.Total, err
 	}
@@ -211,7 +211,7 @@ func (g *Guard) revoke(ctx context.Context, r *request, rev Revocation) (int, er
 		}
 	}
 	r.proved(rev.User, revoked.Before)
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	r.postpone(e)
 	return revoked.Total, err
 }

@@ -162,7 +162,7 @@ func (g *Guard) noticeLate(ctx context.Context, r *request) (store bool) {
 	case what == loggedIn:
 		e := g.event(r, EventLogin, Record{User: user, IP: r.ip, UserAgent: r.userAgent})
 		e.Outcome, e.Reason = OutcomeFailure, "response_started"
-		g.trail.post("", nil, e)
+		g.trail.post(e)
 		r.postpone(e)
 	}
 	return what == unchanged

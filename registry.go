@@ -125,6 +125,19 @@ type Queuer interface {
 	QueueLogins() bool
 }
 
+// A Batcher is a [Registry] that does for many sessions, in a few round trips, what
+// [Registry.End] and [Registry.Confirm] do for one. Sweeps use it, and sign-outs of many
+// sessions.
+type Batcher interface {
+	// EndDue does to the session under each of keys what End does with Target.IfDue,
+	// and returns the records of those that this call has ended, in any order. With an
+	// error it may have ended some, and says which.
+	EndDue(ctx context.Context, keys []Key, e Ending) (ended []Record, err error)
+
+	// ConfirmAll is Confirm of each of recs. With an error it may have confirmed some.
+	ConfirmAll(ctx context.Context, recs []Record) error
+}
+
 // Lease is how long a login or renewal in progress, and a record handed out by
 // [Registry.Due], belongs to the process that works on it. A process that dies
 // holds a user's place for no longer than this.

@@ -87,7 +87,7 @@ func (g *Guard) lower(ctx context.Context, r *request, rec Record) (Record, bool
 	e := g.event(r, EventPrivilegeChange, now)
 	e.detail("from", old.Role)
 	e.detail("to", now.Role)
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	r.postpone(e)
 	return now, true
 }
@@ -312,7 +312,7 @@ func (g *Guard) rotate(ctx context.Context, r *request, rec Record, rot Rotation
 		return rec, g.lostRotation(r, before, rec, now, err)
 	}
 	if !wait {
-		g.trail.post("", nil, told...)
+		g.trail.post(told...)
 	}
 	r.postpone(told...)
 	g.carryOver(ctx, r, rec, now, others)
@@ -330,7 +330,7 @@ func (g *Guard) retract(ctx context.Context, r *request, events []Event) {
 		e.Details = maps.Clone(e.Details)
 		e.detail("retracts", e.ID)
 		e.ID, e.Time, e.Outcome = newSessionID(), time.Now(), OutcomeFailure
-		g.trail.post("", nil, e)
+		g.trail.post(e)
 		g.tellLater(ctx, r, e)
 	}
 }

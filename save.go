@@ -272,7 +272,7 @@ func (g *Guard) touchActivity(ctx context.Context, r *request) {
 	r.mu.Unlock()
 	e := g.extended(nil, rec, old, extendActivity)
 	e.IP, e.IPSource, e.UserAgent, e.RequestID = r.ip, r.ipSource, r.userAgent, r.requestID
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	r.postpone(e)
 }
 
@@ -290,7 +290,7 @@ func (g *Guard) touchBare(ctx context.Context, rec Record) {
 	rec.Active(now)
 	rec.Seq = touched.Seq
 	e := g.extended(nil, rec, old, extendActivity)
-	g.trail.post("", nil, e)
+	g.trail.post(e)
 	g.tellLater(ctx, nil, e)
 }
 

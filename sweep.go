@@ -109,11 +109,31 @@ func each(n, workers int, f func(i int)) {
 	all.Wait()
 }
 
-// attendAll attends to each of recs, and returns how many it has ended.
+// attendAll ends those of recs that are due, and repeats the last steps of those that
+// have ended. It returns how many it has ended.
 func (g *Guard) attendAll(ctx context.Context, recs []Record) (ended int, failed error) {
+	var dead []Record
+	var due []Key
+	for _, rec := range recs {
+		if rec.State == StateEnded {
+			dead = append(dead, rec)
+		} else {
+			due = append(due, rec.Key)
+		}
+	}
+	r := &request{}
+	defer g.tellPostponed(ctx, r)
+	g.afterEnd(ctx, r, dead...)
+	if batcher, ok := g.registry.(Batcher); ok && len(due) > 0 {
+		over, err := call(g, context.WithoutCancel(ctx), ComponentRegistry, "end", func(ctx context.Context) ([]Record, error) {
+			return batcher.EndDue(ctx, due, g.ending(nil, Ending{}))
+		})
+		g.afterEnd(ctx, r, over...)
+		return len(over), err
+	}
 	var mu sync.Mutex
-	each(len(recs), g.workers(), func(i int) {
-		won, err := g.attend(ctx, recs[i])
+	each(len(due), g.workers(), func(i int) {
+		_, won, err := g.end(ctx, r, Target{Key: due[i], IfDue: true}, Ending{})
 		mu.Lock()
 		defer mu.Unlock()
 		if failed = errors.Join(failed, err); won {
@@ -121,17 +141,4 @@ func (g *Guard) attendAll(ctx context.Context, recs []Record) (ended int, failed
 		}
 	})
 	return ended, failed
-}
-
-// attend ends a session that is due, or repeats the last steps of one that has
-// ended.
-func (g *Guard) attend(ctx context.Context, rec Record) (bool, error) {
-	r := &request{}
-	defer g.tellPostponed(ctx, r)
-	if rec.State == StateEnded {
-		g.afterEnd(ctx, r, rec)
-		return false, nil
-	}
-	_, won, err := g.end(ctx, r, Target{Key: rec.Key, IfDue: true}, Ending{})
-	return won, err
 }

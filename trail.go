@@ -18,8 +18,9 @@ import (
 type trail struct {
 	sink    Sink
 	limit   time.Duration
-	report  func(error) // an Append failed
-	success func()      // an Append succeeded
+	report  func(error)    // an Append failed
+	success func()         // an Append succeeded
+	confirm func([]Record) // these endings are durable
 
 	mu      sync.Mutex
 	queue   []*pending
@@ -30,9 +31,8 @@ type trail struct {
 	wake    chan struct{}       // tells run that somebody waits
 	stopped chan struct{}       // closed when the trail gives up what it cannot write
 
-	written []*pending // what is durable and has a callback, in order
-	callers int        // how many callbacks may run at the same time
-	calling bool       // somebody works on them
+	written []*pending // what is durable and of which somebody has to be told, in order
+	telling bool       // somebody works on them
 
 	flight     []*pending // the batch that the sink has now
 	lastErr    error      // of the last Append, nil if it succeeded
@@ -48,12 +48,12 @@ type pending struct {
 	lines   [][]byte
 	kinds   []EventKind
 	rank    rank
-	urgent  bool       // it tells only of access that was taken away, and nobody waits for it
-	since   time.Time  // when it was handed over
-	ending  string     // ID of the ending among them, if posted
-	done    chan error // capacity 1; nil if nobody waits
-	written func()     // called when durable, if posted
-	barrier bool       // not before those of everything before have returned
+	urgent  bool          // it tells only of access that was taken away, and nobody waits for it
+	since   time.Time     // when it was handed over
+	ending  string        // ID of the ending among them, if posted
+	done    chan error    // capacity 1; nil if nobody waits
+	ended   *Record       // to be confirmed when durable, if posted; nil for none
+	reached chan struct{} // closed when everything before is durable and confirmed, if there is one
 }
 
 const (
@@ -62,9 +62,9 @@ const (
 	maxRetry = time.Second
 )
 
-func newTrail(sink Sink, limit time.Duration, callers int, report func(error), success func()) *trail {
+func newTrail(sink Sink, limit time.Duration, report func(error), success func(), confirm func([]Record)) *trail {
 	return &trail{
-		sink: sink, limit: limit, callers: callers, report: report, success: success,
+		sink: sink, limit: limit, report: report, success: success, confirm: confirm,
 		endings: make(map[string]struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 }
@@ -108,31 +108,48 @@ func (t *trail) wait(events ...Event) error {
 	}
 }
 
-// post hands over events of something that has happened. ending is the ID of
-// the ending among them, if any; it is dropped if the same one is on its way.
-// written is called once they are durable, and may be nil. It reports whether
-// the events were new and taken.
-func (t *trail) post(ending string, written func(), events ...Event) bool {
+// post hands over events of something that has happened. It reports whether they
+// were taken; if not, they are counted as lost.
+func (t *trail) post(events ...Event) bool {
 	p := newPending(events)
-	p.ending, p.written = ending, written
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if ending != "" {
-		if _, ok := t.endings[ending]; ok {
-			return false
-		}
-	}
 	if t.posted >= p.rank.room() {
-		if ending == "" { // an ending is not lost: the registry hands it out again
-			t.lose(p)
-		}
+		t.lose(p)
 		return false
-	}
-	if ending != "" {
-		t.endings[ending] = struct{}{}
 	}
 	t.keep(p)
 	return true
+}
+
+// An endedEvent is the event of an ending, and the record to be confirmed once that is
+// durable; nil for none.
+type endedEvent struct {
+	Event
+	ended *Record
+}
+
+// postEndings hands over the events of endings, unless the same ones are on their way,
+// all at once: a sink that takes a while for each Append takes it for all of them. It
+// returns the events that were new and taken. One for which there is no room is not
+// lost: the registry hands the ending out again.
+func (t *trail) postEndings(all ...endedEvent) (taken []Event) {
+	list := make([]*pending, len(all))
+	for i, o := range all {
+		list[i] = newPending([]Event{o.Event})
+		list[i].ending, list[i].ended = o.ID, o.ended
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, p := range list {
+		if _, ok := t.endings[p.ending]; ok || t.posted >= p.rank.room() {
+			continue
+		}
+		t.endings[p.ending] = struct{}{}
+		t.keep(p)
+		taken = append(taken, all[i].Event)
+	}
+	return taken
 }
 
 // keep puts p at the end of what is written without anybody waiting for it. t.mu
@@ -312,41 +329,43 @@ func (t *trail) settle(batch []*pending) {
 		}
 		t.posted--
 		delete(t.endings, p.ending)
-		if p.written != nil {
+		if p.ended != nil || p.reached != nil {
 			t.written = append(t.written, p)
 		}
 	}
-	if len(t.written) > 0 && !t.calling {
-		t.calling = true
+	if len(t.written) > 0 && !t.telling {
+		t.telling = true
 		t.enter()
-		go t.callWritten() // the registry may be slow; the next batch does not wait for it
+		go t.tellWritten() // the registry may be slow; the next batch does not wait for it
 	}
 }
 
-// callWritten calls the callbacks of what is durable, in order.
-func (t *trail) callWritten() {
+// tellWritten confirms the endings that are durable, many at once, and tells those who
+// wait for all before them.
+func (t *trail) tellWritten() {
 	for {
 		t.mu.Lock()
-		calls := t.written
+		all := t.written
 		t.written = nil
-		if len(calls) == 0 {
-			t.calling = false
+		if len(all) == 0 {
+			t.telling = false
 			t.leave()
 			t.mu.Unlock()
 			return
 		}
 		t.mu.Unlock()
-		for len(calls) > 0 {
-			n := slices.IndexFunc(calls, func(p *pending) bool { return p.barrier })
-			if n < 0 {
-				n = len(calls)
+		var ended []Record
+		for _, p := range all {
+			if p.ended != nil {
+				ended = append(ended, *p.ended)
 			}
-			each(n, t.callers, func(i int) { calls[i].written() })
-			if calls = calls[n:]; len(calls) > 0 {
-				calls[0].written()
-				calls = calls[1:]
+			if p.reached != nil {
+				t.confirm(ended)
+				ended = nil
+				close(p.reached)
 			}
 		}
+		t.confirm(ended)
 	}
 }
 
@@ -361,7 +380,7 @@ func (t *trail) sleep(d time.Duration) {
 }
 
 // flush waits until everything that was handed over before is durable and its
-// callbacks have been called, or ctx is done.
+// endings are confirmed, or ctx is done.
 func (t *trail) flush(ctx context.Context) error {
 	reached := make(chan struct{})
 	t.mu.Lock()
@@ -370,7 +389,7 @@ func (t *trail) flush(ctx context.Context) error {
 		return nil
 	}
 	t.posted++
-	t.queue = append(t.queue, &pending{written: func() { close(reached) }, barrier: true})
+	t.queue = append(t.queue, &pending{reached: reached})
 	t.start()
 	t.mu.Unlock()
 	select {

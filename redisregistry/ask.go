@@ -140,6 +140,24 @@ func (l *link) ask(s script, key string, args ...any) ([]any, error) {
 	return reply[:n], l.learn(sent, reply[n:])
 }
 
+// each runs commands, all in one round trip, and returns an error that Redis answers to
+// one of them when all were run.
+func (l *link) each(commands ...command) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	replies, err := l.pipeline(commands...)
+	if err != nil {
+		return err
+	}
+	for _, reply := range replies {
+		if refused, ok := reply.(redis.Error); ok {
+			return refused
+		}
+	}
+	return nil
+}
+
 // A command is one of several that are sent at once. None of them may change
 // anything that another one relies on.
 type command struct {

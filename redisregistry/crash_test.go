@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,7 @@ type mortal struct {
 	n      int64
 	served bool // the last command is carried out
 	count  atomic.Int64
+	trips  atomic.Int64
 	after  func(command string) // is called after each command
 }
 
@@ -48,6 +50,7 @@ type mortalConn struct {
 
 func (c *mortalConn) DoContext(ctx context.Context, command string, args ...any) (any, error) {
 	n := c.m.count.Add(1)
+	c.m.trips.Add(1)
 	if n > c.m.n || n == c.m.n && !c.m.served {
 		return nil, errDead
 	}
@@ -59,6 +62,22 @@ func (c *mortalConn) DoContext(ctx context.Context, command string, args ...any)
 		return nil, errDead
 	}
 	return reply, err
+}
+
+// Send lets the process die between two commands that are sent at once: what was sent
+// before is carried out. Between two that only read nothing can happen.
+func (c *mortalConn) Send(command string, args ...any) error {
+	if slices.Contains([]string{"GET", "MGET", "TIME", "ZCOUNT"}, command) {
+		return c.Conn.Send(command, args...)
+	}
+	n := c.m.count.Add(1)
+	if n < c.m.n || n == c.m.n && c.m.served {
+		if err := c.Conn.Send(command, args...); err != nil || n < c.m.n {
+			return err
+		}
+	}
+	_, _ = c.Conn.Do("")
+	return errDead
 }
 
 func (c *mortalConn) Do(command string, args ...any) (any, error) {
@@ -212,6 +231,30 @@ var verbs = map[string]func(w *world, r *redisregistry.Registry, old, moved scsg
 	},
 	"an end of everyone": func(_ *world, r *redisregistry.Registry, _, _ scsguard.Record) error {
 		_, err := r.EndAll(ctx, scsguard.Revocation{Everyone: true, Ending: ending(scsguard.EndRevoked)})
+		return err
+	},
+	"a sweep of many": func(w *world, r *redisregistry.Registry, old, moved scsguard.Record) error {
+		for _, rec := range []scsguard.Record{old, moved} {
+			_, err := w.healthy.Touch(ctx, rec.Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+			require.NoError(w.t, err)
+		}
+		recs, err := r.Due(ctx, 10)
+		if err != nil {
+			return err
+		}
+		keys := []scsguard.Key{old.Key} // again, and first of all
+		for _, rec := range recs {
+			keys = append(keys, rec.Key)
+		}
+		recs, err = r.EndDue(ctx, keys, ending(""))
+		if confirmed := r.ConfirmAll(ctx, recs); err == nil {
+			err = confirmed
+		}
+		if err == nil {
+			for _, rec := range recs {
+				w.told[rec.Session]++
+			}
+		}
 		return err
 	},
 	"a sweep": func(w *world, r *redisregistry.Registry, _, moved scsguard.Record) error {

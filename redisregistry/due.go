@@ -10,8 +10,8 @@ import (
 	"github.com/scsguard/scsguard"
 )
 
-// Due returns records that need attention and leases them to the caller. Parts in
-// which nothing is due cost one command each, all in one round trip.
+// Due returns records that need attention and leases them to the caller. It asks all
+// parts at once, so what it costs in round trips does not grow with their number.
 func (r *Registry) Due(ctx context.Context, n int) (list []scsguard.Record, err error) {
 	if n <= 0 {
 		return nil, nil
@@ -40,25 +40,26 @@ func (r *Registry) dueOnce(l *link, n int, list *[]scsguard.Record) (more bool, 
 	if err != nil {
 		return false, err
 	}
-	for _, part := range parts {
-		for len(*list) < n {
-			want := min(n-len(*list), readBatch)
-			batch, err := r.lease(l, part, want)
-			*list, more = append(*list, batch.recs...), more || batch.resumed
-			if err != nil {
-				return false, err
-			}
-			if batch.taken < want {
-				break
-			}
+	for len(parts) > 0 && len(*list) < n {
+		var leased []leased
+		if leased, parts, err = r.lease(l, parts, min(n-len(*list), readBatch)); err != nil {
+			return false, err
 		}
+		resumed, err := r.attendAll(l, leased, list)
+		if err != nil {
+			return false, err
+		}
+		more = more || resumed
 	}
 	return more, nil
 }
 
+// A duePart is a part of the due entries and how many of them are due.
+type duePart struct{ part, count int }
+
 // partsDue returns the parts in which something is due, in an order of chance, so
 // that sweeps of many processes do not meet.
-func (r *Registry) partsDue(l *link) ([]int, error) {
+func (r *Registry) partsDue(l *link) ([]duePart, error) {
 	if _, err := l.pipeline(); err != nil { // for the time
 		return nil, err
 	}
@@ -71,74 +72,95 @@ func (r *Registry) partsDue(l *link) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	var parts []int
+	var parts []duePart
 	for _, i := range rand.Perm(dueParts) {
 		count, err := redis.Int(replies[i], nil)
 		if err != nil {
 			return nil, err
 		}
 		if count > 0 {
-			parts = append(parts, i)
+			parts = append(parts, duePart{i, count})
 		}
 	}
 	return parts, nil
 }
 
-// A batch is what was leased from a part.
-type batch struct {
-	taken   int               // entries
-	recs    []scsguard.Record // of those that need attention
-	resumed bool              // an EndAll was completed
+// leased is a due entry and the time until which it belongs to the caller.
+type leased struct {
+	entry
+	until string
 }
 
-// lease takes up to n entries of a part and decides what each needs.
-func (r *Registry) lease(l *link, part, n int) (out batch, err error) {
-	reply, err := l.ask(leaseScript, r.due(part), n, scsguard.Lease.Milliseconds())
-	if err != nil {
-		return out, err
-	}
-	texts, err := redis.Strings(reply, nil)
-	if err != nil || len(texts) == 0 {
-		return out, errAnswer
-	}
-	members, lease := texts[:len(texts)-1], texts[len(texts)-1]
-	out.taken = len(members)
-	var entries, intents []entry
-	var keys []scsguard.Key
-	for _, m := range members {
-		e, ok := parseEntry(m)
-		switch {
-		case !ok: // nothing can be done about it, ever
-			_, err = l.do("ZREM", r.due(part), m)
-		case e.key == "":
-			intents = append(intents, e)
-		default:
-			entries, keys = append(entries, e), append(keys, e.key)
+// lease takes up to n entries out of parts, and returns the parts that have more.
+func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []duePart, err error) {
+	var calls []scriptCall
+	var asked []duePart
+	for _, p := range parts {
+		if take := min(p.count, n); take > 0 {
+			calls = append(calls, scriptCall{r.due(p.part), []any{take, scsguard.Lease.Milliseconds()}})
+			asked = append(asked, duePart{p.part, take})
+			p.count, n = p.count-take, n-take
 		}
-		if err != nil {
-			return out, err
+		if p.count > 0 {
+			rest = append(rest, p)
+		}
+	}
+	replies, err := l.runEach(leaseScript, calls)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, reply := range replies {
+		texts, err := redis.Strings(reply, nil)
+		if err != nil || len(texts) < 3 { // behind the members: until when, and the time
+			return nil, nil, errAnswer
+		}
+		members, until := texts[:len(texts)-3], texts[len(texts)-3]
+		for _, m := range members {
+			e, ok := parseEntry(m)
+			if !ok { // nothing can be done about it, ever
+				if _, err := l.do("ZREM", r.due(asked[i].part), m); err != nil {
+					return nil, nil, err
+				}
+				continue
+			}
+			out = append(out, leased{e, until})
+		}
+	}
+	return out, rest, nil
+}
+
+// attendAll decides what each entry needs, and adds to list the records that need
+// attention. resumed says that an EndAll was completed.
+func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record) (resumed bool, err error) {
+	var intents []entry
+	var sessions []leased
+	var keys []scsguard.Key
+	for _, e := range all {
+		if e.key == "" {
+			intents = append(intents, e.entry)
+		} else {
+			sessions, keys = append(sessions, e), append(keys, e.key)
 		}
 	}
 	found, err := l.read(r.keyspace, keys...)
 	if err != nil {
-		return out, err
+		return false, err
 	}
 	for i, s := range found {
-		rec, ok, err := r.attend(l, entries[i], s, lease)
+		rec, ok, err := r.attend(l, sessions[i].entry, s, sessions[i].until)
 		if err != nil {
-			return out, err
+			return false, err
 		}
 		if ok {
-			out.recs = append(out.recs, rec)
+			*list = append(*list, rec)
 		}
 	}
 	for _, e := range intents { // last: what they end is handed out by itself
-		out.resumed = true
 		if err := r.resume(l, e); err != nil {
-			return out, err
+			return false, err
 		}
 	}
-	return out, nil
+	return len(intents) > 0, nil
 }
 
 // attend decides what an entry whose turn has come needs.

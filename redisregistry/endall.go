@@ -356,19 +356,14 @@ func (r *Registry) revokeBatch(l *link, w *revocation, places []place, ended map
 	if err := r.revoke(l, w, going); err != nil {
 		return err
 	}
-	dead := make(map[string][]string) // by user
+	var dead []scsguard.Record
 	for _, s := range going {
 		if s.there() && s.rec.State == scsguard.StateEnded {
 			ended[s.rec.Session] = true
-			dead[s.rec.User] = append(dead[s.rec.User], s.rec.Session)
+			dead = append(dead, s.rec)
 		}
 	}
-	var releases []scriptCall
-	for user, sessions := range dead { // together: each time costs as much as the user has sessions
-		releases = append(releases, scriptCall{r.user(user), anys(sessions)})
-	}
-	_, err = l.runEach(releaseScript, releases)
-	return err
+	return r.releaseMany(l, dead)
 }
 
 // revoke ends sessions, which keep their places. What was overdue ends by that, and is

@@ -1,9 +1,8 @@
 package redisregistry
 
 import (
-	"errors"
-
-	"github.com/gomodule/redigo/redis"
+	"context"
+	"slices"
 
 	"github.com/scsguard/scsguard"
 )
@@ -37,28 +36,19 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 		return won, err
 	}
 
-	swaps := make([]scriptCall, len(next))
-	values := make([][]byte, len(next))
-	for i, n := range next {
-		if values[i], err = n.encode(); err != nil {
-			return won, err
-		}
-		swaps[i] = swapping(l, r.keyspace, list[at[i]], n, values[i], true)
+	was := make([]stored, len(next))
+	for i := range next {
+		was[i] = list[at[i]]
 	}
-	replies, err := l.runEach(recordScript, swaps)
+	done, err := l.swapEach(r.keyspace, was, next, true)
 	if err != nil {
 		return won, err
 	}
-	for i, reply := range replies {
-		answer, err := redis.Values(reply, nil)
-		if err != nil || len(answer) == 0 {
-			return won, errors.Join(err, shortAnswer(answer, 1))
-		}
+	for i, n := range next {
 		now := &list[at[i]]
-		if done, _ := redis.Int(answer[0], nil); done == 1 {
-			*now, won[at[i]] = next[i], true
-			now.raw = values[i]
-			r.recall.remember(r.keyspace, *now)
+		if done[i] {
+			*now, won[at[i]] = n, true
+			r.recall.remember(r.keyspace, n)
 			continue
 		}
 		// Somebody has changed it in this moment, so it is looked at by itself.
@@ -70,4 +60,126 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 		}
 	}
 	return won, nil
+}
+
+// EndDue ends the sessions that are overdue.
+func (r *Registry) EndDue(ctx context.Context, keys []scsguard.Key, e scsguard.Ending) (ended []scsguard.Record, err error) {
+	err = r.call(ctx, func(l *link) error {
+		for some := range slices.Chunk(keys, readBatch) {
+			over, err := r.endDue(l, some, e)
+			for _, rec := range over {
+				ended = append(ended, l.off.recordFromRedis(rec))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ended, err
+}
+
+func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over []scsguard.Record, err error) {
+	list, err := l.read(r.keyspace, keys...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].rec.State == scsguard.StateMoved {
+			if list[i], err = l.present(r.keyspace, list[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	won, err := r.endMany(l, list, func(now stored) (scsguard.Ending, bool) {
+		overdue, is := now.rec.Overdue(l.now)
+		overdue.Keep = e.Keep
+		return overdue, is
+	})
+	for i := range list {
+		if won[i] {
+			over = append(over, list[i].rec)
+		}
+	}
+	_ = r.forgetMany(l, over) // they are dead all the same, as in end
+	return over, err
+}
+
+// forgetMany is forget for many.
+func (r *Registry) forgetMany(l *link, recs []scsguard.Record) error {
+	if err := r.releaseMany(l, recs); err != nil {
+		return err
+	}
+	return r.leaveExternals(l, recs)
+}
+
+// releaseMany is release for sessions of any users. Those of one go together: each time
+// costs as much as he has sessions.
+func (r *Registry) releaseMany(l *link, recs []scsguard.Record) error {
+	dead := make(map[string][]string)
+	for _, rec := range recs {
+		if rec.User != "" {
+			dead[rec.User] = append(dead[rec.User], rec.Session)
+		}
+	}
+	var calls []scriptCall
+	for user, sessions := range dead {
+		calls = append(calls, scriptCall{r.user(user), anys(sessions)})
+	}
+	_, err := l.runEach(releaseScript, calls)
+	return err
+}
+
+// ConfirmAll says that endings are in the trail.
+func (r *Registry) ConfirmAll(ctx context.Context, recs []scsguard.Record) error {
+	return r.call(ctx, func(l *link) error {
+		for some := range slices.Chunk(recs, readBatch) {
+			if err := r.confirmMany(l, some); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// confirmMany is confirm for many, in as many round trips as for one.
+func (r *Registry) confirmMany(l *link, recs []scsguard.Record) error {
+	keys := make([]scsguard.Key, len(recs))
+	for i, rec := range recs {
+		keys[i] = rec.Key
+	}
+	list, err := l.read(r.keyspace, keys...)
+	if err != nil {
+		return err
+	}
+	var was, next []stored
+	var done []entry
+	for _, s := range list {
+		if confirmed := s; confirmed.confirm() {
+			was, next = append(was, s), append(next, confirmed)
+		} else if s.ended() {
+			done = append(done, entryOf(s.rec))
+		}
+	}
+	swapped, err := l.swapEach(r.keyspace, was, next, false)
+	if err != nil {
+		return err
+	}
+	for i, s := range next {
+		if swapped[i] {
+			done = append(done, entryOf(s.rec))
+		} else if err := r.confirm(l, s.key); err != nil {
+			return err
+		}
+	}
+	return r.unscheduleMany(l, done)
+}
+
+// unscheduleMany is unschedule for many.
+func (r *Registry) unscheduleMany(l *link, entries []entry) error {
+	commands := make([]command, len(entries))
+	for i, e := range entries {
+		commands[i] = command{"ZREM", []any{r.dueOf(e.session), e.member()}}
+	}
+	return l.each(commands...)
 }

@@ -125,6 +125,34 @@ func (l *link) swap(ks keyspace, was, next stored, tell bool) (now stored, swapp
 	return now, false, err
 }
 
+// swapEach is swap for as many records, in one round trip. done says which were as they
+// were; of the others nothing is known. An answer that is an error leaves all unknown.
+func (l *link) swapEach(ks keyspace, was, next []stored, tell bool) (done []bool, err error) {
+	calls := make([]scriptCall, len(next))
+	for i := range next {
+		value, err := next[i].encode()
+		if err != nil {
+			return nil, err
+		}
+		calls[i] = swapping(l, ks, was[i], next[i], value, tell)
+		next[i].raw = value
+	}
+	replies, err := l.runEach(recordScript, calls)
+	if err != nil {
+		return nil, err
+	}
+	done = make([]bool, len(next))
+	for i, reply := range replies {
+		answer, err := redis.Values(reply, nil)
+		if err != nil || len(answer) == 0 {
+			return nil, errors.Join(err, shortAnswer(answer, 1))
+		}
+		n, _ := redis.Int(answer[0], nil)
+		done[i] = n == 1
+	}
+	return done, nil
+}
+
 // swapping is what a swap asks Redis for.
 func swapping(l *link, ks keyspace, was, next stored, value []byte, tell bool) scriptCall {
 	channel := ""

@@ -21,6 +21,7 @@ type Registry struct {
 }
 
 var (
+	_ scsguard.Batcher   = (*Registry)(nil)
 	_ scsguard.Inspector = (*Registry)(nil)
 	_ scsguard.Queuer    = (*Registry)(nil)
 	_ scsguard.Registry  = (*Registry)(nil)
@@ -192,23 +193,19 @@ func (r *Registry) Detach(ctx context.Context, key scsguard.Key, owner string, l
 
 // Confirm says that the ending is in the trail.
 func (r *Registry) Confirm(ctx context.Context, rec scsguard.Record) error {
-	return r.call(ctx, func(l *link) error {
-		s, err := l.look(r.keyspace, rec.Key)
-		if err != nil {
-			return err
-		}
-		s, _, err = l.change(r.keyspace, s, func(s *stored) (bool, error) {
-			if !s.there() || s.bad || s.rec.State != scsguard.StateEnded || s.rec.Confirmed {
-				return false, nil
-			}
-			s.rec.Confirmed = true
-			return true, nil
-		})
-		if err != nil || !s.there() || s.rec.State != scsguard.StateEnded || s.bad {
-			return err
-		}
-		return r.unschedule(l, entryOf(s.rec)) // last, so that whoever dies before is followed by a sweep
-	})
+	return r.call(ctx, func(l *link) error { return r.confirm(l, rec.Key) })
+}
+
+func (r *Registry) confirm(l *link, key scsguard.Key) error {
+	s, err := l.look(r.keyspace, key)
+	if err != nil {
+		return err
+	}
+	s, _, err = l.change(r.keyspace, s, func(s *stored) (bool, error) { return s.confirm(), nil })
+	if err != nil || !s.ended() {
+		return err
+	}
+	return r.unschedule(l, entryOf(s.rec)) // last, so that whoever dies before is followed by a sweep
 }
 
 // schedule says when a sweep has to look at a session: before whatever makes that

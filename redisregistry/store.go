@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ var (
 	_ scs.CtxStore          = (*Store)(nil)
 	_ scs.IterableCtxStore  = (*Store)(nil)
 	_ scs.IterableStore     = (*Store)(nil)
+	_ scsguard.BatchDeleter = (*Store)(nil)
 	_ scsguard.RecordFinder = (*Store)(nil)
 	_ scsguard.Swapper      = (*Store)(nil)
 )
@@ -99,6 +101,22 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 	return s.call(ctx, func(l *link) error {
 		_, err := l.do("DEL", s.prefix+token)
 		return err
+	})
+}
+
+// DeleteManyCtx deletes the data of many sessions in one round trip.
+func (s *Store) DeleteManyCtx(ctx context.Context, tokens []string) error {
+	return s.call(ctx, func(l *link) error {
+		for some := range slices.Chunk(tokens, readBatch) {
+			commands := make([]command, len(some))
+			for i, token := range some { // one each, since a cluster has them in as many slots
+				commands[i] = command{"DEL", []any{s.prefix + token}}
+			}
+			if err := l.each(commands...); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

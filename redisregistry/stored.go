@@ -28,6 +28,16 @@ type stored struct {
 // under way.
 func (s *stored) there() bool { return s.raw != nil && s.parent == "" }
 
+// ended reports whether it is the record of a session that has ended.
+func (s *stored) ended() bool { return s.there() && !s.bad && s.rec.State == scsguard.StateEnded }
+
+// confirm makes an ending a confirmed one, and reports whether it was none.
+func (s *stored) confirm() bool {
+	news := s.ended() && !s.rec.Confirmed
+	s.rec.Confirmed = s.rec.Confirmed || news
+	return news
+}
+
 // visible reports whether readers see it: nobody is told of a login in progress.
 func (s *stored) visible() bool { return s.there() && s.rec.State != scsguard.StateReserved }
 

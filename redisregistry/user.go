@@ -178,19 +178,7 @@ func (r *Registry) leaveExternals(l *link, recs []scsguard.Record) error {
 			commands = append(commands, command{"HDEL", []any{r.external(rec.External), "p" + rec.Session}})
 		}
 	}
-	if len(commands) == 0 {
-		return nil
-	}
-	replies, err := l.pipeline(commands...)
-	if err != nil {
-		return err
-	}
-	for _, reply := range replies {
-		if refused, ok := reply.(redis.Error); ok {
-			return refused
-		}
-	}
-	return nil
+	return l.each(commands...)
 }
 
 // rekey lets a session be found under its new key without the way over the old one,

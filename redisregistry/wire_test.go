@@ -81,6 +81,61 @@ func TestARequestIsOneRoundTripOnTheWireAndTwoWithTheOtherStore(t *testing.T) {
 	}
 }
 
+// What ends together costs as many round trips as one that ends alone, but for the first
+// run of each script, which goes ahead of the others.
+func TestManySessionsEndInTheRoundTripsOfFew(t *testing.T) {
+	server := startRedis(t)
+	for name, end := range map[string]func(t *testing.T, a *app, reg scsguard.Registry, n int){
+		"a sweep": func(t *testing.T, a *app, reg scsguard.Registry, n int) {
+			for _, rec := range listed(t, reg) {
+				_, err := reg.Touch(ctx, rec.Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+				require.NoError(t, err)
+			}
+			ended, err := a.Guard.Sweep(ctx)
+			require.NoError(t, err)
+			require.Equal(t, n, ended)
+		},
+		"EndAll": func(t *testing.T, a *app, _ scsguard.Registry, n int) {
+			ended, err := a.Guard.EndAll(ctx, "alice")
+			require.NoError(t, err)
+			require.Equal(t, n, ended)
+			guardtest.Flush(t, a.Guard)
+		},
+	} {
+		trips := make(map[int]int64)
+		for _, n := range []int{2, 60} {
+			w, prefix := &wire{}, emptyPrefix()
+			a := newApp(t, w.pool(t, server), prefix)
+			for range n {
+				_, _ = login(t, a, "alice")
+			}
+			reg := redisregistry.New(server.Pool(), prefix) // what it asks is not counted
+			all := listed(t, reg)
+			require.Len(t, all, n)
+			before := w.trips.Load()
+			end(t, a, reg, n)
+			trips[n] = w.trips.Load() - before
+			requireNoPlaces(t, server.Pool())
+			for _, rec := range all {
+				_, found, err := redisregistry.NewStore(server.Pool(), prefix).Find(string(rec.Key))
+				require.NoError(t, err)
+				require.False(t, found, "the data of what has ended is still there")
+				now, err := reg.Get(ctx, rec.Key)
+				require.NoError(t, err)
+				require.True(t, now.Confirmed)
+			}
+		}
+		t.Logf("%s: %v", name, trips)
+		require.LessOrEqual(t, trips[60], trips[2]+6, name)
+	}
+}
+
+func listed(t *testing.T, reg scsguard.Registry) []scsguard.Record {
+	all, err := reg.List(ctx, "alice")
+	require.NoError(t, err)
+	return all
+}
+
 // Several processes do not wait for each other before they write.
 func TestH15_processes_that_write_different_keys_keep_all_of_them(t *testing.T) {
 	server := startRedis(t)

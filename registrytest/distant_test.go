@@ -151,6 +151,21 @@ func (d *distant) Confirm(ctx context.Context, rec scsguard.Record) error {
 	return err
 }
 
+func (d *distant) EndDue(ctx context.Context, keys []scsguard.Key, e scsguard.Ending) ([]scsguard.Record, error) {
+	travel()
+	aged(&e.At, &e.Due)
+	ended, err := d.reg.(scsguard.Batcher).EndDue(ctx, keys, e)
+	travel()
+	return agedRecords(ended), err
+}
+
+func (d *distant) ConfirmAll(ctx context.Context, recs []scsguard.Record) error {
+	travel()
+	err := d.reg.(scsguard.Batcher).ConfirmAll(ctx, agedRecords(recs))
+	travel()
+	return err
+}
+
 func TestDistantRegistry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

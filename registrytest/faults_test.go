@@ -171,6 +171,20 @@ const (
 	handsOutTheLiving  fault = "hands out what is not due"
 )
 
+// Many at once.
+const (
+	batchEndsAll        fault = "ends what is not due together with what is"
+	batchBuries         fault = "leaves tombstones for unknown keys of many"
+	batchEndsFirst      fault = "tells of the first of many only"
+	batchTellsAll       fault = "tells of what others have ended"
+	batchKeepsPlaces    fault = "lets the places of many leak"
+	batchWithoutLease   fault = "hands out at once what was ended together"
+	batchLosesEndings   fault = "loses the endings of many"
+	batchLosesKeep      fault = "forgets for how long the endings of many are kept"
+	batchConfirmsFirst  fault = "confirms the first of many only"
+	batchConfirmsLiving fault = "confirms of many what lives"
+)
+
 // Expiry.
 const (
 	keepsForEver       fault = "forgets a time to live"

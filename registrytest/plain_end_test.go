@@ -280,3 +280,57 @@ func (p *plain) Confirm(_ context.Context, rec scsguard.Record) error {
 	}
 	return nil
 }
+
+func (p *plain) EndDue(ctx context.Context, keys []scsguard.Key, e scsguard.Ending) (ended []scsguard.Record, err error) {
+	for i, key := range keys {
+		target := scsguard.Target{Key: key, IfDue: !p.has(batchEndsAll)}
+		if p.has(batchBuries) && p.space.rows[key] == nil {
+			target.IfDue = false
+		}
+		rec, won, err := p.End(ctx, target, e)
+		if err != nil {
+			return ended, err
+		}
+		if p.has(batchEndsFirst) && i > 0 {
+			break
+		}
+		if won || p.has(batchTellsAll) && rec.State == scsguard.StateEnded {
+			p.spoil(&rec)
+			ended = append(ended, rec)
+		}
+	}
+	return ended, nil
+}
+
+// spoil does to what was ended together what a faulty registry does.
+func (p *plain) spoil(rec *scsguard.Record) {
+	_, unlock := p.lock()
+	defer unlock()
+	r := p.space.rows[rec.Key]
+	switch {
+	case p.has(batchKeepsPlaces):
+		p.user(r.User).rows = append(p.user(r.User).rows, r)
+	case p.has(batchWithoutLease):
+		r.leased = time.Time{}
+	case p.has(batchLosesEndings):
+		r.Confirmed = true
+	case p.has(batchLosesKeep):
+		r.Ending.Keep = 0
+		*rec = r.Record
+	}
+}
+
+func (p *plain) ConfirmAll(ctx context.Context, recs []scsguard.Record) error {
+	for i, rec := range recs {
+		if p.has(batchConfirmsFirst) && i > 0 {
+			break
+		}
+		if p.has(batchConfirmsLiving) && p.space.rows[rec.Key] != nil {
+			p.space.rows[rec.Key].Confirmed = true
+		}
+		if err := p.Confirm(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}

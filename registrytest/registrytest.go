@@ -80,7 +80,7 @@ func checks() []check {
 	return slices.Concat(
 		readingChecks(), capChecks(), roomChecks(), settleChecks(), undoChecks(), abandonedChecks(), notBeforeChecks(),
 		touchChecks(), fieldChecks(), detachChecks(), moveChecks(), reauthChecks(), endChecks(), lostChecks(), endAllChecks(),
-		dueChecks(), watchChecks(),
+		dueChecks(), batchChecks(), watchChecks(),
 		crowdChecks(), raceChecks(), sequenceChecks(),
 	)
 }

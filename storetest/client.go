@@ -22,6 +22,8 @@ type client struct {
 	delete func(ctx context.Context, token string) error
 	all    func(ctx context.Context) (map[string][]byte, error) // nil if the store cannot be iterated
 	swap   func(ctx context.Context, token string, old, new []byte, expiry time.Time) (current []byte, swapped bool, err error)
+	// deleteMany is nil if the store deletes one by one.
+	deleteMany func(ctx context.Context, tokens []string) error
 
 	// takesContext says which of them hand their context on.
 	takesContext struct{ find, commit, delete, all bool }
@@ -56,6 +58,9 @@ func newClient(store scs.Store) *client {
 	}
 	if s, ok := store.(scsguard.Swapper); ok {
 		c.swap = s.SwapCtx
+	}
+	if s, ok := store.(scsguard.BatchDeleter); ok {
+		c.deleteMany = s.DeleteManyCtx
 	}
 	return c
 }

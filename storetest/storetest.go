@@ -1,7 +1,8 @@
 // Package storetest checks what a guard needs of a session store: an
 // [scs.Store], and what it offers beyond that ([scs.CtxStore],
-// [scs.IterableStore], [scs.IterableCtxStore], [scsguard.Swapper]). A store that
-// is a [scsguard.RecordFinder] is checked with its registry by [RunFinder].
+// [scs.IterableStore], [scs.IterableCtxStore], [scsguard.Swapper],
+// [scsguard.BatchDeleter]). A store that is a [scsguard.RecordFinder] is checked
+// with its registry by [RunFinder].
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) scs.Store {
@@ -32,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,7 +77,7 @@ type check struct {
 
 // checks returns all that Check runs.
 func checks() []check {
-	return append(append(dataChecks(), timeChecks()...), swapChecks()...)
+	return slices.Concat(dataChecks(), timeChecks(), swapChecks(), batchChecks())
 }
 
 // try runs the check on a store.
