@@ -63,12 +63,10 @@ func (g *Guard) callEnd(ctx context.Context, t Target, e Ending) (Record, bool, 
 // afterEnd does what follows once records are dead: their data goes, their endings are
 // handed to the trail, and the registry is told when they are there.
 func (g *Guard) afterEnd(ctx context.Context, r *request, recs ...Record) {
-	keys := make([]Key, len(recs))
-	for i, rec := range recs {
-		g.cuts.notify(rec.Session)
-		keys[i] = rec.Key
+	for i := range recs {
+		g.cuts.notify(recs[i].Session)
 	}
-	g.deleteData(ctx, keys...)
+	g.deleteDataOf(ctx, recs)
 	forgotten := make([]bool, len(recs))
 	each(len(recs), g.workers(), func(i int) { forgotten[i] = g.endFamilyOf(ctx, r, &recs[i]) })
 	all := make([]endedEvent, len(recs))
@@ -95,19 +93,21 @@ func (g *Guard) tellLater(ctx context.Context, r *request, events ...Event) {
 	}
 }
 
-// deleteData removes the data of dead sessions, now or as soon as the store works
+// deleteData removes the data of a dead session, now or as soon as the store works
 // again. While it does not, nobody waits for it once more.
-func (g *Guard) deleteData(ctx context.Context, keys ...Key) {
-	if g.deleter != nil && len(keys) > 1 && !g.health.failing(ComponentStore) && g.removeMany(ctx, keys) == nil {
+func (g *Guard) deleteData(ctx context.Context, key Key) {
+	if key == "" || !g.health.failing(ComponentStore) && g.remove(ctx, key) == nil {
 		return
 	}
-	each(len(keys), g.workers(), func(i int) {
-		key := keys[i]
-		if key == "" || !g.health.failing(ComponentStore) && g.remove(ctx, key) == nil {
-			return
-		}
-		g.retries.add(retryDelete, string(key), func(ctx context.Context) error { return g.remove(ctx, key) })
-	})
+	g.retries.add(retryDelete, string(key), func(ctx context.Context) error { return g.remove(ctx, key) })
+}
+
+// deleteDataOf is deleteData of many sessions.
+func (g *Guard) deleteDataOf(ctx context.Context, recs []Record) {
+	if g.deleter != nil && len(recs) > 1 && !g.health.failing(ComponentStore) && g.removeMany(ctx, recs) == nil {
+		return
+	}
+	each(len(recs), g.workers(), func(i int) { g.deleteData(ctx, recs[i].Key) })
 }
 
 // confirm tells the registry that endings are in the trail. One for which that fails is

@@ -174,10 +174,10 @@ func (g *Guard) remove(ctx context.Context, key Key) error {
 
 // removeMany is remove of the data of many sessions, for a store that can do that at
 // once.
-func (g *Guard) removeMany(ctx context.Context, keys []Key) error {
-	tokens := make([]string, 0, len(keys))
-	for _, key := range keys {
-		if key != "" {
+func (g *Guard) removeMany(ctx context.Context, recs []Record) error {
+	tokens := make([]string, 0, len(recs))
+	for i := range recs {
+		if key := recs[i].Key; key != "" {
 			tokens = append(tokens, string(key))
 		}
 	}

@@ -97,6 +97,12 @@ func (g *Guard) workers() int {
 
 // each calls f for every number below n, in so many goroutines.
 func each(n, workers int, f func(i int)) {
+	if n == 1 || workers == 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
 	var all sync.WaitGroup
 	var next atomic.Int64
 	for range min(workers, n) {
