@@ -2,6 +2,7 @@ package redisregistry
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -143,15 +144,26 @@ func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record) (re
 		}
 	}
 	found, err := l.read(r.keyspace, keys...)
-	if err != nil {
+	switch {
+	case isRefused(err) && len(sessions) > 1: // that one must not keep a sweep from the others
+		var refused error
+		for _, e := range sessions {
+			_, err := r.attendAll(l, []leased{e}, list)
+			if err != nil && !isRefused(err) {
+				return false, err
+			}
+			refused = errors.Join(refused, err)
+		}
+		err = refused
+	case err != nil:
 		return false, err
 	}
 	for i, s := range found {
-		rec, ok, err := r.attend(l, sessions[i].entry, s, sessions[i].until)
-		if err != nil {
-			return false, err
+		rec, ok, failed := r.attend(l, sessions[i].entry, s, sessions[i].until)
+		if failed != nil && !isRefused(failed) {
+			return false, failed
 		}
-		if ok {
+		if err = errors.Join(err, failed); ok {
 			*list = append(*list, rec)
 		}
 	}
@@ -160,7 +172,7 @@ func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record) (re
 			return false, err
 		}
 	}
-	return len(intents) > 0, nil
+	return len(intents) > 0, err
 }
 
 // attend decides what an entry whose turn has come needs.

@@ -2,6 +2,7 @@ package redisregistry
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/scsguard/scsguard"
@@ -65,18 +66,31 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 // EndDue ends the sessions that are overdue.
 func (r *Registry) EndDue(ctx context.Context, keys []scsguard.Key, e scsguard.Ending) (ended []scsguard.Record, err error) {
 	err = r.call(ctx, func(l *link) error {
-		for some := range slices.Chunk(keys, readBatch) {
+		return inParts(keys, readBatch, func(some ...scsguard.Key) error {
 			over, err := r.endDue(l, some, e)
 			for _, rec := range over {
 				ended = append(ended, l.off.recordFromRedis(rec))
 			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			return err
+		})
 	})
 	return ended, err
+}
+
+// inParts does for many, size of them at a time, what may be done again. Where Redis
+// refuses it for one of a part, it is done for each by itself, so that this one keeps no
+// other from it.
+func inParts[T any](list []T, size int, do func(...T) error) (failed error) {
+	for some := range slices.Chunk(list, size) {
+		err := do(some...)
+		if isRefused(err) && len(some) > 1 {
+			err = inParts(some, 1, do)
+		}
+		if failed = errors.Join(failed, err); err != nil && !isRefused(err) {
+			break
+		}
+	}
+	return failed
 }
 
 func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over []scsguard.Record, err error) {
@@ -133,12 +147,7 @@ func (r *Registry) releaseMany(l *link, recs []scsguard.Record) error {
 // ConfirmAll says that endings are in the trail.
 func (r *Registry) ConfirmAll(ctx context.Context, recs []scsguard.Record) error {
 	return r.call(ctx, func(l *link) error {
-		for some := range slices.Chunk(recs, readBatch) {
-			if err := r.confirmMany(l, some); err != nil {
-				return err
-			}
-		}
-		return nil
+		return inParts(recs, readBatch, func(some ...scsguard.Record) error { return r.confirmMany(l, some) })
 	})
 }
 

@@ -118,6 +118,13 @@ func isReplica(err error) bool {
 	return errors.As(err, &refused) && strings.Contains(string(refused), "READONLY")
 }
 
+// isRefused reports whether Redis has refused something that it may do for another key: it
+// is there, and can write.
+func isRefused(err error) bool {
+	var refused redis.Error
+	return errors.As(err, &refused) && !isReplica(err)
+}
+
 // isStale reports whether an error is that of a connection which the other side has
 // closed. One that cannot be dialled, or does not answer, is none.
 func isStale(err error) bool {

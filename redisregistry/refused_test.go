@@ -2,6 +2,7 @@ package redisregistry_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/redisregistry"
 )
 
 // refusing is a pool on whose connections every command with a key is refused, while
@@ -104,5 +108,55 @@ func TestWhateverRedisRefusesNobodyBecomesAnonymousOrIsLetIn(t *testing.T) {
 			require.Equal(t, token, b.Token())
 			require.Equal(t, "alice", who(b))
 		})
+	}
+}
+
+// What Redis refuses for one session, such as one in a slot of a cluster that is down, it
+// does for the others.
+func TestASessionThatRedisRefusesKeepsASweepFromNoOther(t *testing.T) {
+	pool, prefix := startRedis(t).Pool(), emptyPrefix()
+	a, reg := newApp(t, pool, prefix), redisregistry.New(pool, prefix)
+	const n = 30
+	users := 0
+	overdue := func() (keys []scsguard.Key) {
+		for range n {
+			users++
+			user := fmt.Sprint("user", users)
+			_, _ = login(t, a, user)
+			list, err := reg.List(ctx, user)
+			require.NoError(t, err)
+			_, err = reg.Touch(ctx, list[0].Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+			require.NoError(t, err)
+			keys = append(keys, list[0].Key)
+		}
+		return keys
+	}
+	c := pool.Get()
+	defer c.Close()
+	spoil := func(key scsguard.Key) {
+		names, err := redis.Strings(c.Do("KEYS", "*"+string(key)+"}:g:*"))
+		require.NoError(t, err)
+		require.Len(t, names, 1)
+		for _, command := range [][]any{{"DEL"}, {"HSET", "not", "a record"}, {"PEXPIRE", 100_000}} {
+			_, err := c.Do(command[0].(string), append([]any{names[0]}, command[1:]...)...)
+			require.NoError(t, err)
+		}
+	}
+
+	spoil(overdue()[n/2]) // Due comes to it
+	ended, err := a.Guard.Sweep(ctx)
+	require.NoError(t, err)
+	require.Equal(t, n-1, ended)
+
+	keys := overdue()
+	spoil(keys[n/2]) // after Due has handed it out
+	over, err := reg.EndDue(ctx, keys, ending(""))
+	require.ErrorContains(t, err, "WRONGTYPE")
+	require.Len(t, over, n-1)
+	require.ErrorContains(t, reg.ConfirmAll(ctx, append(over[:n/2:n/2], append([]scsguard.Record{{Key: keys[n/2]}}, over[n/2:]...)...)), "WRONGTYPE")
+	for _, rec := range over {
+		now, err := reg.Get(ctx, rec.Key)
+		require.NoError(t, err)
+		require.True(t, now.Confirmed)
 	}
 }
