@@ -20,14 +20,14 @@ import (
 )
 
 // A caller is one connection to a server, over which one visitor asks again and
-// again. It reads no more of an answer than it has to, so that what is measured is
+// again, or several in turn. It reads no more of an answer than it has to, so that what is measured is
 // the server.
 type caller struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	request []byte
-	cookie  []byte          // where the request has it
-	turns   []string        // the cookies of several visitors who take turns, all of one length
+	who     []byte          // where the request says who asks
+	turns   []string        // the same of several who take turns, all of one length
 	n       int             // whose turn it is
 	took    []time.Duration // since the last round
 }
@@ -44,15 +44,21 @@ func serve(b *testing.B, h http.Handler) (addr string) {
 	return l.Addr().String()
 }
 
+// call returns a visitor with a cookie.
 func call(b *testing.B, addr, cookie string) *caller {
+	return callAs(b, addr, "GET /", "Cookie: ", cookie)
+}
+
+// callAs returns a caller who says in the last lines of the header who he is.
+func callAs(b *testing.B, addr, what, lines, who string) *caller {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = conn.Close() })
-	head := "GET / HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: " + agent + "\r\nAccept-Language: en-GB,en;q=0.5\r\nCookie: "
-	c := &caller{conn: conn, r: bufio.NewReader(conn), request: []byte(head + cookie + "\r\n\r\n")}
-	c.cookie = c.request[len(head) : len(head)+len(cookie)]
+	head := what + " HTTP/1.1\r\nHost: " + addr + "\r\nUser-Agent: " + agent + "\r\nAccept-Language: en-GB,en;q=0.5\r\n" + lines
+	c := &caller{conn: conn, r: bufio.NewReader(conn), request: []byte(head + who + "\r\n\r\n")}
+	c.who = c.request[len(head) : len(head)+len(who)]
 	return c
 }
 
@@ -60,7 +66,7 @@ func call(b *testing.B, addr, cookie string) *caller {
 func (c *caller) ask() error {
 	if len(c.turns) > 0 {
 		c.n = next(c.n, len(c.turns))
-		copy(c.cookie, c.turns[c.n])
+		copy(c.who, c.turns[c.n])
 	}
 	began := time.Now()
 	if _, err := c.conn.Write(c.request); err != nil {
