@@ -191,3 +191,22 @@ func TestWhoReadsARecordInMemoryDoesNotWaitForLogins(t *testing.T) {
 		require.Fail(t, "it waits")
 	}
 }
+
+func TestWarningsTakeNoMoreRoomThanTheyNeed(t *testing.T) {
+	var rec Record
+	var handedOut [][]Warning
+	for i := range 2 * MaxWarnings {
+		handedOut = append(handedOut, rec.Warnings)
+		rec.Warn(Warning{Session: fmt.Sprint(i)})
+		require.LessOrEqual(t, cap(rec.Warnings), MaxWarnings)
+		require.Equal(t, fmt.Sprint(i), rec.Warnings[len(rec.Warnings)-1].Session)
+	}
+	require.Len(t, rec.Warnings, MaxWarnings)
+	require.Equal(t, fmt.Sprint(MaxWarnings), rec.Warnings[0].Session, "the newest stay")
+	for i, was := range handedOut {
+		for j, w := range was {
+			require.Equal(t, fmt.Sprint(max(0, i-MaxWarnings)+j), w.Session, "what was handed out does not change")
+		}
+	}
+	require.Equal(t, 1.0, testing.AllocsPerRun(10, func() { r := rec; r.Warn(Warning{}) }))
+}

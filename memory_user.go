@@ -92,10 +92,15 @@ func (u *memoryUser) setPast(p past) { u.past = &p }
 // lastLogin returns the user's latest login, by the time it was created.
 func (u *memoryUser) lastLogin() LastLogin {
 	last := u.before().last
-	for _, e := range u.sessions {
-		if e.lived() && e.created.After(last.Time) {
-			last = e.login()
+	var latest *entry
+	at := last.Time
+	for _, e := range u.sessions { // usually each is later than the one before
+		if e.lived() && e.created.After(at) {
+			latest, at = e, e.created
 		}
+	}
+	if latest != nil {
+		last = latest.login()
 	}
 	return last
 }

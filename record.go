@@ -310,8 +310,8 @@ func (r *Record) Rotate(rot Rotation) {
 // Warn adds a warning and drops the oldest beyond [MaxWarnings]. The slice may be
 // shared with records that were handed out, so it is copied.
 func (r *Record) Warn(w Warning) {
-	all := append(append([]Warning(nil), r.Warnings...), w)
-	r.Warnings = all[max(0, len(all)-MaxWarnings):]
+	kept := r.Warnings[max(0, len(r.Warnings)+1-MaxWarnings):]
+	r.Warnings = append(append(make([]Warning, 0, len(kept)+1), kept...), w) // no larger than it has to be: it is kept
 }
 
 // Touch changes what an activity changes in a live record, and answers as
