@@ -297,14 +297,19 @@ func openGorilla(b *testing.B, w world) app {
 // A client makes the same requests again and again, and costs next to nothing
 // itself.
 type client struct {
-	h     http.Handler
-	r     *http.Request
-	own   http.Request // this turn's
-	w     writer
-	want  string
-	turns []string   // the cookies of several sessions that take turns
+	h    http.Handler
+	r    *http.Request
+	own  http.Request // this turn's
+	w    writer
+	want string
+	rota // of the sessions that it comes with, if there are several
+}
+
+// A rota says who is next of several.
+type rota struct {
+	turns []string   // what they come with
 	n     int        // whose turn it is
-	next  [][]string // the Cookie headers of the next requests
+	next  [][]string // what the next ones come with, as headers
 }
 
 // visitor returns a client of an application; ok is false if it cannot be visited
@@ -338,12 +343,20 @@ func everybody(a app) *client {
 	return c
 }
 
-// ready has the next requests' cookies made.
-func (c *client) ready(requests int) {
-	for len(c.turns) > 0 && len(c.next) < requests {
-		c.n = next(c.n, len(c.turns))
-		c.next = append(c.next, []string{strings.Clone(c.turns[c.n])})
+// ready has what the next ones come with made, as a server has just read it.
+func (r *rota) ready(requests int) {
+	for len(r.turns) > 0 && len(r.next) < requests {
+		r.n = next(r.n, len(r.turns))
+		r.next = append(r.next, []string{strings.Clone(r.turns[r.n])})
 	}
+}
+
+// take returns what the next one comes with.
+func (r *rota) take() []string {
+	r.ready(1)
+	taken := r.next[0]
+	r.next = r.next[1:]
+	return taken
 }
 
 // next says whose turn it is after the nth of some: neighbours in memory are none in
@@ -355,9 +368,7 @@ func (c *client) get() {
 	clear(c.w.header)
 	c.w.body, c.w.code = c.w.body[:0], http.StatusOK
 	if len(c.turns) > 0 {
-		c.ready(1)
-		c.r.Header["Cookie"] = c.next[0]
-		c.next = c.next[1:]
+		c.r.Header["Cookie"] = c.take()
 	}
 	c.own = *c.r // gorilla/sessions keeps what it has read in the request
 	c.h.ServeHTTP(&c.w, &c.own)

@@ -58,6 +58,7 @@ func BenchmarkGrowth(b *testing.B) {
 	open := map[string]func(*testing.B, world) app{
 		scsIdle: openSCS(scsIdle, idle), guardCodec: openGuard(guardCodec, scsguard.Codec{}, untouched),
 	}
+	var more float64 // that the guard's costs among the most, all in turn
 	for _, name := range []string{scsIdle, guardCodec} {
 		b.Run(unit(name), func(b *testing.B) {
 			var all []contestant
@@ -92,12 +93,19 @@ func BenchmarkGrowth(b *testing.B) {
 				}
 				plotted(&bySessions, name, float64(n), turns.ns.Center/1e3)
 				if name == guardCodec && n == crowds()[2] {
+					more = turns.ns.Center - base
 					goal("growth: a request among "+grouped(n)+" sessions / among 1, the same visitor", 1.2, same.ratio)
 					goal("growth: a request among "+grouped(n)+" sessions / among 1, all in turn, without a server", 1.2, turns.ratio)
 				}
 			}
 		})
 	}
+	b.Run("parts", func(b *testing.B) {
+		parts := growthParts(b)
+		growth.say("Among %s sessions instead of one, all in turn, a request of the guard takes %s more. It has to find data and record of its\n"+
+			"session. After a request of one visitor, among so many instead of one, %s takes more:\n"+
+			"what a processor needs to fetch memory that it has not seen for long.", grouped(crowds()[2]), duration(more), parts)
+	})
 }
 
 // BenchmarkHTTPGrowth is BenchmarkGrowth over HTTP: what a request really costs, and
