@@ -22,11 +22,11 @@ const enrollPause = 10 * time.Millisecond
 // whileEnrolling calls f again for as long as another request is enrolling the
 // session, and a call of the registry may take.
 func (g *Guard) whileEnrolling(ctx context.Context, f func() error) error {
-	for begun := time.Now(); ; {
-		err := f()
-		if !errors.Is(err, errEnrolling) || time.Since(begun) > g.cfg.CallTimeout {
-			return err
-		}
+	err := f()
+	if !errors.Is(err, errEnrolling) {
+		return err // as nearly always
+	}
+	for begun := time.Now(); errors.Is(err, errEnrolling) && time.Since(begun) <= g.cfg.CallTimeout; err = f() {
 		pause := time.NewTimer(enrollPause)
 		select {
 		case <-pause.C:
@@ -35,6 +35,7 @@ func (g *Guard) whileEnrolling(ctx context.Context, f func() error) error {
 			return err
 		}
 	}
+	return err
 }
 
 // enrollLoaded enrols the session that a request has just loaded.

@@ -242,6 +242,21 @@ func TestAPanicWhileTheSessionIsSavedLeavesNoPlaceTaken(t *testing.T) {
 	}
 }
 
+func TestAPanicAfterTheRenewalOfAnAnonymousSessionLeavesNothingOfItBehind(t *testing.T) {
+	sm := newManager()
+	bubbleOn(t, sm, func(t *testing.T, a *app) {
+		a.on("/bomb", func(ctx context.Context) error {
+			require.NoError(t, sm.RenewToken(ctx))
+			panic("bomb")
+		})
+		b := a.browser()
+		require.Equal(t, 200, b.get("/put?k=cart&v=book").Code)
+		require.Len(t, storeKeys(t, sm), 1)
+		require.PanicsWithValue(t, "bomb", func() { b.get("/bomb") })
+		require.Empty(t, storeKeys(t, sm))
+	}, byUserKey(sm))
+}
+
 func TestAPanicWithinALoginHoldsThePlaceForALeaseAtMostAndKeepsTheOldSession(t *testing.T) {
 	gob.Register(bomb{})
 	bubble(t, func(t *testing.T, a *app) {

@@ -89,12 +89,34 @@ func (r *request) varies(h http.Header) {
 // load loads the session with that token, or an empty one if it must not be
 // used. A session that another request changes meanwhile is loaded again.
 func (g *Guard) load(base context.Context, r *request, token string) (context.Context, error) {
+	if token == "" {
+		return g.loadEmpty(base)
+	}
 	ctx := base
 	err := g.whileEnrolling(base, func() (err error) {
 		ctx, err = g.loadOnce(base, r, token)
 		return err
 	})
 	return ctx, err
+}
+
+// loadEmpty loads the data of a visitor who has no session.
+func (g *Guard) loadEmpty(base context.Context) (context.Context, error) {
+	ctx, err := g.sm.Load(base, "")
+	if err != nil {
+		return base, err
+	}
+	return ctx, g.checkMount(base, ctx)
+}
+
+// checkMount reports that Load returned its argument, as it does if there is session
+// data in it.
+func (g *Guard) checkMount(base, ctx context.Context) error {
+	if ctx != base {
+		return nil
+	}
+	g.health.note(ComponentMount, errInside)
+	return errInside
 }
 
 func (g *Guard) loadOnce(base context.Context, r *request, token string) (context.Context, error) {
@@ -106,15 +128,13 @@ func (g *Guard) loadOnce(base context.Context, r *request, token string) (contex
 	r.loading = false
 	r.mu.Unlock()
 	switch {
-	case errors.Is(err, ErrUnavailable), err != nil && token == "":
+	case errors.Is(err, ErrUnavailable):
 		return base, err
 	case err != nil:
 		return g.discardUnreadable(base, r)
-	case ctx == base: // Load returns its argument if there is session data in it
-		g.health.note(ComponentMount, errInside)
-		return base, errInside
-	case token == "":
-		return ctx, nil
+	}
+	if err := g.checkMount(base, ctx); err != nil {
+		return base, err
 	}
 	if r.hasSession() {
 		rec := &r.rec // nobody else has the request yet
@@ -284,13 +304,30 @@ func (r *request) isTouchDue(g *Guard) bool {
 // After a panic, or a session that could not be encoded, the browser has not been
 // told of a token it was to get, so the session is of no use to anybody.
 func (g *Guard) cleanUp(ctx context.Context, r *request) {
-	r.await()
+	if r.await(); r.isDecided() {
+		return
+	}
 	_ = g.settleFate(ctx, r) // retried by end
 	g.deleteRenounced(ctx, r)
 	r.mu.Lock()
-	rec, untold := r.rec, (r.undelivered || r.rotated) && r.phase == live
+	key, untold := r.rec.Key, r.isUntold()
 	r.mu.Unlock()
 	if untold {
-		_, _, _ = g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndAborted}) // retried by end
+		_, _, _ = g.end(ctx, r, Target{Key: key}, Ending{Reason: EndAborted}) // retried by end
 	}
 }
+
+// isDecided reports whether cleanUp has nothing to do.
+func (r *request) isDecided() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.isClosed() && !r.isUntold()
+}
+
+// isClosed reports whether nothing is open about sessions that the request has left.
+// r.mu is held.
+func (r *request) isClosed() bool { return r.detached == nil && r.renounced == "" }
+
+// isUntold reports whether the browser has not been told of the token that the
+// session has now. r.mu is held.
+func (r *request) isUntold() bool { return (r.undelivered || r.rotated) && r.phase == live }

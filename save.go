@@ -18,13 +18,16 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) (st
 	r.await()
 	r.turn.Lock()
 	defer r.turn.Unlock()
+	if r.isBlank() && g.sm.Status(ctx) == scs.Unmodified {
+		r.begin()
+		return scs.Unmodified, nil
+	}
 	g.touchActivity(ctx, r)
 	destroyed := g.cfg.Remember.Store != nil && g.sm.Status(ctx) == scs.Destroyed // only its cookie depends on it
 	err = g.notice(ctx, r, w)
 	if err == nil {
 		g.renewIfDue(ctx, r)
-		g.slideAnonymous(ctx, r)
-		status = g.sm.Status(ctx)
+		status = g.slideAnonymous(ctx, r, g.sm.Status(ctx))
 		err = g.saveStatus(ctx, r, w, status)
 	} else if rec, rotated := r.rotatedTo(); rotated {
 		// As in saveStatus: the session that a login was to replace goes on.
@@ -37,6 +40,14 @@ func (g *Guard) save(ctx context.Context, r *request, w http.ResponseWriter) (st
 	g.writeFamily(ctx, r, w, err == nil, destroyed)
 	r.begin()
 	return status, err
+}
+
+// isBlank reports whether a request came without a session and nothing has happened
+// to it since, but perhaps to its data.
+func (r *request) isBlank() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.phase == anonymous && r.key == "" && r.family == nil && r.isClosed()
 }
 
 func (g *Guard) saveStatus(ctx context.Context, r *request, w http.ResponseWriter, status scs.Status) error {
@@ -223,17 +234,29 @@ func (g *Guard) retire(ctx context.Context, r *request, key Key) {
 }
 
 // slideAnonymous prolongs an anonymous session that has an idle timeout, with a
-// write at most once per Touch interval.
-func (g *Guard) slideAnonymous(ctx context.Context, r *request) {
-	if g.anonymousIdle == 0 || r.hasSession() || r.isPassive() {
-		return
+// write at most once per Touch interval. It returns the status of the data after that.
+func (g *Guard) slideAnonymous(ctx context.Context, r *request, status scs.Status) scs.Status {
+	if g.anonymousIdle == 0 {
+		return status
 	}
-	exists := g.sm.Token(ctx) != ""
-	modified := g.sm.Status(ctx) == scs.Modified
-	due := exists && g.sm.Status(ctx) == scs.Unmodified && r.arrived.Sub(g.seen(ctx)) >= g.cfg.Timeouts.Touch
-	if modified && !g.nothingToSave(ctx, r) || due {
+	r.mu.Lock()
+	slides, stored := r.phase != live && r.phase != graced && !r.passive, r.key != ""
+	r.mu.Unlock()
+	if !slides {
+		return status
+	}
+	var due bool
+	switch status {
+	case scs.Unmodified:
+		due = stored && g.sm.Token(ctx) != "" && r.arrived.Sub(g.seen(ctx)) >= g.cfg.Timeouts.Touch
+	case scs.Modified:
+		due = !g.nothingToSave(ctx, r)
+	}
+	if due {
 		g.sm.Put(ctx, seenKey, strconv.FormatInt(r.arrived.UnixNano(), 10))
+		return scs.Modified
 	}
+	return status
 }
 
 func (r *request) isPassive() bool {
