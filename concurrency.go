@@ -7,7 +7,10 @@ import "fmt"
 // logins. The cap holds at every instant, across all processes that share a
 // [Registry].
 type Limit struct {
-	// Max is the largest number of sessions of one user. 0 is no cap.
+	// Max is the largest number of sessions of one user. 0 is no cap. A login tells
+	// all other sessions of its user, so it takes longer the more there are: for a
+	// script that logs in and never out, a generous cap with EvictOldest is better
+	// than none.
 	Max int
 	// OnExceed decides about a login beyond Max.
 	OnExceed OnExceed
