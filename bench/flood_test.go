@@ -38,7 +38,7 @@ const plain = "/plain"
 func BenchmarkFlood(b *testing.B) {
 	users, turns := 1_000, 2*samples
 	if large() {
-		users, turns = min(most(), 100_000), 12*samples
+		users, turns = min(most(), 100_000), 24*samples
 	}
 	sm, g := newGuard(b, world{values: 5}, scsguard.Codec{}, func(c *scsguard.Config) {
 		c.Limit = scsguard.Limit{Max: 5, OnExceed: scsguard.EvictOldest}
@@ -101,8 +101,9 @@ func BenchmarkFlood(b *testing.B) {
 	over := func(other *flood) string {
 		return interval(summary(quotients(ofOne.requests.p99(), other.requests.p99())))
 	}
-	flooding.say("As fast as they are answered, logins of one user make the p99 of others' requests %s times what those of 1,000 users make it, and %s times\n"+
-		"what arithmetic does. Beyond 1 the latter is owed to logins, and the former to the guard, which lets logins of one user wait for each other.",
+	flooding.say("As fast as they are answered, logins of one user make the p99 of others' requests %s times what logins of 1,000 users make it, and\n"+
+		"%s times what arithmetic does. Beyond 1 the first would be time that others wait for that user's logins to wait for each other;\n"+
+		"the second is what logins take of the processors and leave for the collector besides keeping one of them busy.",
 		over(ofMany), over(arithmetic))
 	b.ReportMetric(0, "ns/op")
 }
