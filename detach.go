@@ -48,7 +48,7 @@ func (g *Guard) deleteOwn(ctx context.Context, r *request, own Record) error {
 			e.Reason = "response_started"
 		}
 		g.trail.post(e)
-		r.postpone(e)
+		g.tellLater(ctx, r, e)
 	})
 	return nil
 }
@@ -73,6 +73,10 @@ func (g *Guard) detach(ctx context.Context, r *request, rec Record) (moved bool,
 		d.others, _ = g.othersData(ctx, rec.Key) // without it the last writer wins
 	}
 	r.mu.Lock()
+	if r.over { // a goroutine that the handler left behind: no commit will decide
+		r.mu.Unlock()
+		return false, g.destroyed(ctx, r, detached)
+	}
 	r.detached = d
 	r.phase = anonymous
 	r.keepAway = time.AfterFunc(Lease/2, func() { g.extendLease(r, detached) })

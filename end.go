@@ -84,7 +84,7 @@ func (g *Guard) afterEnd(ctx context.Context, r *request, recs ...Record) {
 // lock of the session data, for which a hook that reads the session would wait
 // for ever.
 func (g *Guard) tellLater(ctx context.Context, r *request, events ...Event) {
-	if r != nil {
+	if r != nil && !r.isOver() {
 		r.postpone(events...)
 		return
 	}

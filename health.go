@@ -149,8 +149,20 @@ func call[T any](g *Guard, ctx context.Context, c Component, op string, fn func(
 		defer within.end()
 		ctx = within
 	}
-	v, err := fn(ctx)
+	v, err := caught(func() (T, error) { return fn(ctx) })
 	return v, g.outcome(parent, c, op, err)
+}
+
+// caught makes an error of a panic. What the guard calls is not its own, and much of
+// it is called by goroutines in which a panic would end the process: by the sweep, by
+// what is tried again.
+func caught[T any](fn func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return fn()
 }
 
 // outcome notes how a call has ended, and returns its error as the guard's.

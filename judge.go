@@ -3,7 +3,6 @@ package scsguard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 )
@@ -60,14 +59,12 @@ func (g *Guard) fetchBoth(ctx context.Context, key Key) (rec Record, b []byte, f
 	defer within.end()
 	asked := make(chan foundData, 1)
 	go func() {
-		var d foundData
-		defer func() {
-			if p := recover(); p != nil {
-				d.err = fmt.Errorf("panic: %v", p)
-			}
-			asked <- d
-		}()
-		d = g.findIn(within, key)
+		d, err := caught(func() (foundData, error) {
+			d := g.findIn(within, key)
+			return d, d.err
+		})
+		d.err = err
+		asked <- d
 	}()
 	rec, err = g.get(ctx, key)
 	d, findErr := g.awaitData(ctx, within, asked)
@@ -199,14 +196,8 @@ func patient[T any](g *Guard, ctx context.Context, fn func() (T, error)) (T, err
 	}
 	ch := make(chan answer, 1)
 	go func() {
-		var a answer
-		defer func() {
-			if p := recover(); p != nil {
-				a.err = fmt.Errorf("panic: %v", p)
-			}
-			ch <- a
-		}()
-		a.v, a.err = fn()
+		v, err := caught(fn)
+		ch <- answer{v, err}
 	}()
 	select {
 	case a := <-ch:

@@ -302,9 +302,15 @@ func (r *request) isTouchDue(g *Guard) bool {
 
 // cleanUp decides what is still open when a request is over. Usually nothing is.
 // After a panic, or a session that could not be encoded, the browser has not been
-// told of a token it was to get, so the session is of no use to anybody.
+// told of a token it was to get, so the session is of no use to anybody. Nor can it
+// be told by a goroutine that the handler has left behind.
 func (g *Guard) cleanUp(ctx context.Context, r *request) {
-	if r.await(); r.isDecided() {
+	r.await()
+	if !r.hasStarted() { // it was not saved, and such a goroutine may be logging somebody in
+		r.turn.Lock()
+		defer r.turn.Unlock()
+	}
+	if r.finish() {
 		return
 	}
 	_ = g.settleFate(ctx, r) // retried by end
@@ -317,10 +323,12 @@ func (g *Guard) cleanUp(ctx context.Context, r *request) {
 	}
 }
 
-// isDecided reports whether cleanUp has nothing to do.
-func (r *request) isDecided() bool {
+// finish makes the request one that is over, and reports whether cleanUp has nothing to
+// do.
+func (r *request) finish() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.over, r.started = true, true
 	return r.isClosed() && !r.isUntold()
 }
 

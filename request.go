@@ -85,6 +85,7 @@ type request struct {
 	passive     bool // does not count as activity
 	touched     bool // its activity is recorded, or does not need to be
 	started     bool // no cookie can be sent any more
+	over        bool // nor is anything decided any more that was left open
 	left        bool // it has ended its session itself
 	unrestored  bool // its remember-me token could not be looked at
 
@@ -318,6 +319,13 @@ func (r *request) postpone(events ...Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.later = append(r.later, events...)
+}
+
+// isOver reports whether the request is over, so that nobody tells what it postpones.
+func (r *request) isOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
 }
 
 // tellPostponed calls OnEvent for what was postponed.
