@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -284,6 +285,7 @@ func (g *Guard) tell(ctx context.Context, events ...Event) {
 					g.health.note(ComponentHook, fmt.Errorf("OnEvent panicked on %s: %v", e.Kind, p))
 				}
 			}()
+			e.AuthMethods = slices.Clone(e.AuthMethods) // a registry in memory has no other
 			g.cfg.OnEvent(context.WithoutCancel(ctx), e)
 			g.health.note(ComponentHook, nil)
 		}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -63,7 +64,7 @@ func (s Session) Expires() time.Time {
 func (r Record) public() Session {
 	return Session{
 		ID: r.Session, User: r.User, Role: r.Role, Created: r.Created, LastSeen: r.LastActivity,
-		AuthTime: r.AuthTime, Methods: r.Methods, AAL: r.AAL, IP: r.IP, UserAgent: r.UserAgent,
+		AuthTime: r.AuthTime, Methods: slices.Clone(r.Methods), AAL: r.AAL, IP: r.IP, UserAgent: r.UserAgent,
 		Remembered: r.Remembered, Actor: r.Actor, External: r.External,
 		IdleExpires: r.LastActivity.Add(r.Idle), AbsoluteExpires: r.Absolute,
 	}

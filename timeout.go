@@ -133,6 +133,7 @@ func (g *Guard) policy(ctx context.Context, s Subject) (inForce, error) {
 		return g.basePolicy(), nil
 	}
 	limit := g.cfg.Limit
+	s.Methods = slices.Clone(s.Methods) // a registry in memory has no other
 	p := g.cfg.Policy(ctx, s)
 	t := p.Timeouts
 	if t.Absolute == 0 {
