@@ -86,7 +86,7 @@ func (c Codec) Encode(deadline time.Time, values map[string]any) ([]byte, error)
 // memory with b.
 func (Codec) Decode(b []byte) (time.Time, map[string]any, error) {
 	if len(b) == 0 || b[0] != codecMagic {
-		return decodeGob(b)
+		return codecHeads.decode(b)
 	}
 	if len(b) < 2 || b[1] != codecVersion {
 		return time.Time{}, nil, errCodec
@@ -114,18 +114,6 @@ func (Codec) Decode(b []byte) (time.Time, map[string]any, error) {
 }
 
 var codecHeads gobHeads
-
-// decodeGob reads what scs.GobCodec wrote.
-func decodeGob(b []byte) (deadline time.Time, values map[string]any, err error) {
-	if deadline, values, ok := codecHeads.read(b); ok {
-		return deadline, values, nil
-	}
-	defer recoverGob(&err)
-	if err := checkGob(b); err != nil {
-		return time.Time{}, nil, err
-	}
-	return scs.GobCodec{}.Decode(b)
-}
 
 // recoverGob makes an error of a panic: in a GobDecode of the application, which
 // sees bytes that it may not have written.

@@ -53,8 +53,9 @@ type gobType struct {
 	fields    []int64
 }
 
-// maxGobDepth bounds how deep values may lie in each other.
-const maxGobDepth = 1000
+// maxGobDepth bounds how deep values may lie in each other: what is long in an
+// application's own list, and short for the stack.
+const maxGobDepth = 10_000
 
 // gobChecker walks through a stream. Like gob it looks into one message at a time.
 type gobChecker struct {

@@ -11,19 +11,14 @@ import (
 )
 
 // gobCodec is scs.GobCodec, which reads quicker what most sessions hold. It
-// accepts the same bytes and returns the same data.
+// accepts the same bytes, unless they would take all memory, and returns the same data.
 type gobCodec struct {
 	scs.GobCodec
 	heads *gobHeads
 }
 
 // Decode returns the deadline and the values that b holds.
-func (c gobCodec) Decode(b []byte) (time.Time, map[string]any, error) {
-	if deadline, values, ok := c.heads.read(b); ok {
-		return deadline, values, nil
-	}
-	return c.GobCodec.Decode(b)
-}
+func (c gobCodec) Decode(b []byte) (time.Time, map[string]any, error) { return c.heads.decode(b) }
 
 // quicker returns a codec that reads and writes the same as codec does.
 func quicker(codec scs.Codec) scs.Codec {
@@ -55,11 +50,30 @@ type gobHeads struct{ known atomic.Pointer[[]gobHead] }
 
 const maxGobHeads = 16
 
+// What a head may be at the most. That of a program is shorter by far, and to look at
+// each definition by itself takes time.
+const (
+	maxGobHead        = 4096
+	maxGobDefinitions = 32
+)
+
 func (h *gobHeads) list() []gobHead {
 	if known := h.known.Load(); known != nil {
 		return *known
 	}
 	return nil
+}
+
+// decode reads what scs.GobCodec wrote.
+func (h *gobHeads) decode(b []byte) (deadline time.Time, values map[string]any, err error) {
+	if deadline, values, ok := h.read(b); ok {
+		return deadline, values, nil
+	}
+	defer recoverGob(&err)
+	if err := checkGob(b); err != nil {
+		return time.Time{}, nil, err
+	}
+	return scs.GobCodec{}.Decode(b)
 }
 
 // read reads what scs.GobCodec wrote. It reports false for what gob has to read.
@@ -127,6 +141,9 @@ func learnGobHead(b []byte) (head gobHead, ok bool) {
 			break
 		}
 		defined, rest = append(defined, int64(id>>1)+1), message[n:]
+		if len(defined) > maxGobDefinitions || len(b)-len(rest) > maxGobHead {
+			return gobHead{}, false
+		}
 	}
 	if !head.means(nil) {
 		return gobHead{}, false

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,15 +155,86 @@ func TestAStreamThatWasTamperedWithIsJudgedAsGobJudgesIt(t *testing.T) {
 		"the same key twice": stream(map[string]any{"n": "12"}, func(s string) string {
 			return strings.Replace(s[:len(s)-1], "\x01\x01n", "\x02\x01n", 1) + s[strings.Index(s, "\x01n"):]
 		}),
-		"no end": stream(map[string]any{"n": "12"}, func(s string) string { return s[:len(s)-1] }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			gotDeadline, got, err := codec.Decode(b)
 			wantDeadline, want, wantErr := scs.GobCodec{}.Decode(b)
-			require.Equal(t, wantErr, err)
+			require.Equal(t, wantErr == nil, err == nil)
 			require.Equal(t, wantDeadline, gotDeadline)
 			require.Equal(t, want, got)
 			t.Log(wantErr, want)
+		})
+	}
+	_, _, err = codec.Decode(stream(map[string]any{"n": "12"}, func(s string) string { return s[:len(s)-1] }))
+	require.Error(t, err, "what breaks off, which gob takes for the end")
+}
+
+type gobList struct{ Next *gobList }
+
+func listOf(n int) (list gobList) {
+	for range n - 1 {
+		list = gobList{&gobList{list.Next}}
+	}
+	return list
+}
+
+// Whoever can write to the store can do much, but not end the process.
+func TestAGuardTakesNoMoreMemoryForGobThanItsBytesCanClaim(t *testing.T) {
+	registerCodecTypes()
+	gob.Register(gobList{})
+	codec := guardedGob(t)
+	stream, err := codec.Encode(codecDeadline, map[string]any{"abc": 1})
+	require.NoError(t, err)
+	_, _, err = codec.Decode(stream) // its head is known from now on
+	require.NoError(t, err)
+	for name, b := range map[string][]byte{"a map": claimMillion(t, stream), "a message": {0xfc, 0x3f, 0xff, 0xff, 0xff}} {
+		n := allocatedBy(func() {
+			_, _, err := codec.Decode(b)
+			require.Error(t, err, name)
+		})
+		require.Less(t, n, codecAllowance(len(b)), name)
+	}
+	for n, deep := range map[int]bool{5000: false, 20_000: true} { // one beyond all bounds would overflow the stack, which nobody can recover from
+		b, err := codec.Encode(codecDeadline, map[string]any{"list": listOf(n)})
+		require.NoError(t, err)
+		_, _, err = codec.Decode(b)
+		require.Equal(t, deep, err != nil, n)
+	}
+}
+
+func TestAPanicInGobIsAnErrorForAGuard(t *testing.T) {
+	registerCodecTypes()
+	codec := guardedGob(t)
+	b, err := codec.Encode(codecDeadline, map[string]any{"n": codecPanics{}})
+	require.NoError(t, err)
+	_, _, err = codec.Decode(b)
+	require.ErrorContains(t, err, "not written for this")
+}
+
+// To find the number of a time, each definition is tried.
+func TestAHeadThatDefinesMoreThanAProgramDoesIsLeftToGob(t *testing.T) {
+	codec := guardedGob(t)
+	b, err := codec.Encode(codecDeadline, map[string]any{"n": 1})
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		definitions, name int
+		quick             bool
+	}{"a few": {20, 1, true}, "many": {40, 1, false}, "long ones": {20, 250, false}} {
+		t.Run(name, func(t *testing.T) {
+			var head []byte
+			for i := range c.definitions { // of lists of numbers, in the form of package gob
+				id := 1000 + 2*i
+				number := func(v int) []byte { return []byte{0xfe, byte(v >> 8), byte(v)} }
+				m := slices.Concat(number(2*id-1), []byte{2, 1, 1}, number(c.name), make([]byte, c.name), []byte{1}, number(2*id), []byte{0, 1, 4, 0, 0})
+				head = slices.Concat(head, number(len(m)), m)
+			}
+			b := append(head, b...)
+			for range 2 {
+				_, values, err := codec.Decode(b)
+				require.NoError(t, err)
+				require.Equal(t, map[string]any{"n": 1}, values)
+			}
+			require.Equal(t, c.quick, testing.AllocsPerRun(5, func() { _, _, _ = codec.Decode(b) }) < gobAllocations)
 		})
 	}
 }
