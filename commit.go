@@ -46,6 +46,10 @@ func (g *Guard) markIn(b []byte) string {
 	if err != nil {
 		return ""
 	}
+	return markOf(values)
+}
+
+func markOf(values map[string]any) string {
 	mark, _ := values[markKey].(string)
 	return mark
 }

@@ -145,6 +145,11 @@ func (g *Guard) loadOnce(base context.Context, r *request, token string) (contex
 		if err != nil {
 			return base, err
 		}
+		if rec.State == StateLive && g.isForeign(g.sm.GetString(ctx, markKey), *rec) {
+			if *rec, err = g.loseForeign(ctx, r, *rec); err != nil {
+				return base, err
+			}
+		}
 		if rec.State == StateLive {
 			r.mu.Lock()
 			r.limits = in.Timeouts
@@ -243,6 +248,19 @@ func (g *Guard) lostRecord(ctx context.Context, r *request, key Key, mark string
 	}
 	rec, _, err := g.end(ctx, r, Target{Key: key, Session: session}, Ending{Reason: EndLost, Detail: "record"})
 	return rec, err
+}
+
+// isForeign reports whether data with that mark is another session's than that of the
+// record under its key: a store, or a cache before it, that mixes them up, or whoever
+// writes to it, would show one user what is another's.
+func (g *Guard) isForeign(mark string, rec Record) bool {
+	return mark != "" && mark != g.mark(rec.Session)
+}
+
+// loseForeign ends a session that has another one's data. Its own is gone.
+func (g *Guard) loseForeign(ctx context.Context, r *request, rec Record) (Record, error) {
+	dead, _, err := g.end(ctx, r, Target{Key: rec.Key}, Ending{Reason: EndLost, Detail: "another session's data"})
+	return dead, err
 }
 
 // discardUnreadable ends a session whose data cannot be decoded: after a change

@@ -200,7 +200,7 @@ const (
 	EndDestroyed   EndReason = "destroyed"    // the application destroyed it without the guard
 	EndAborted     EndReason = "aborted"      // the login could not be completed or delivered
 	EndWrongDevice EndReason = "wrong_device" // another device used it, and Config.Binding says End
-	EndLost        EndReason = "lost"         // its record or its data is gone or cannot be read
+	EndLost        EndReason = "lost"         // its record or its data is gone, cannot be read, or is another session's
 	EndInvalid     EndReason = "invalid"      // its record makes no sense
 	EndShutdown    EndReason = "shutdown"     // the process that held it in memory was closed
 )

@@ -197,6 +197,10 @@ func (g *Guard) findOther(ctx context.Context, r *request, key Key) ([]byte, boo
 		if key == r.dataKey() {
 			return nil, false, nil // its own, which the session manager may know by another token
 		}
+		if g.isForeign(g.markIn(b), rec) {
+			_, err := g.loseForeign(ctx, r, rec)
+			return nil, false, err
+		}
 		own, loggedIn := r.session()
 		if fate := r.openFate(); fate != nil {
 			own, loggedIn = fate.rec, true
@@ -238,6 +242,10 @@ func (g *Guard) findBareOnce(ctx context.Context, key Key) ([]byte, bool, error)
 		return nil, false, err
 	}
 	if rec.State == StateLive {
+		if g.isForeign(g.markIn(b), rec) {
+			_, err := g.loseForeign(ctx, nil, rec)
+			return nil, false, err
+		}
 		over, err := g.noticeBare(ctx, rec, b)
 		if over && errors.Is(err, errElsewhere) {
 			err = nil // it has ended, which is an answer
@@ -252,7 +260,7 @@ func (g *Guard) findBareOnce(ctx context.Context, key Key) ([]byte, bool, error)
 	if err != nil {
 		return b, true, nil
 	}
-	if mark, _ := values[markKey].(string); mark != "" {
+	if mark := markOf(values); mark != "" {
 		_, err := g.lostRecord(ctx, nil, key, mark)
 		return nil, false, err
 	}
@@ -364,7 +372,7 @@ func (s *iterableStore) AllCtx(ctx context.Context) (map[string][]byte, error) {
 		deadline, values, err := g.sm.Codec.Decode(b)
 		switch {
 		case err != nil, !time.Now().Before(deadline):
-		case rec.State == StateLive, rec.State == StateUnknown && values[markKey] == nil:
+		case rec.State == StateLive && !g.isForeign(markOf(values), rec), rec.State == StateUnknown && values[markKey] == nil:
 			alive[token] = b
 		}
 	}
