@@ -73,9 +73,10 @@ type cut struct {
 	wake    chan struct{} // capacity 1: look at the session now
 	done    chan struct{} // closed when there is nothing left to cut
 
-	mu   sync.Mutex
-	over bool     // the handler has returned
-	conn net.Conn // taken over by the handler and not closed yet
+	mu    sync.Mutex
+	fired bool     // the session has ended
+	over  bool     // the handler has returned
+	conn  net.Conn // taken over by the handler and not closed yet
 }
 
 // run waits for the end of the session, and looks at the registry whenever there
@@ -144,14 +145,32 @@ func (c *cut) fire(rec Record, cause error) {
 		return
 	}
 	c.cancel(cause)
-	time.AfterFunc(farewell, func() {
-		c.mu.Lock()
-		conn := c.conn
-		c.mu.Unlock()
-		if conn != nil {
-			_ = conn.Close()
-		}
-	})
+	c.mu.Lock()
+	c.fired = true
+	c.mu.Unlock()
+	time.AfterFunc(farewell, c.hangUp)
+}
+
+// hangUp closes the connection, if the handler has taken it over.
+func (c *cut) hangUp() {
+	c.mu.Lock()
+	conn := c.conn
+	c.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close()
+		c.closed()
+	}
+}
+
+// closed says that the connection is, after which there is nothing left to cut.
+func (c *cut) closed() {
+	c.mu.Lock()
+	c.conn = nil
+	over := c.over
+	c.mu.Unlock()
+	if over {
+		c.g.cuts.remove(c)
+	}
 }
 
 // returned says that the handler has. The cut stays for a connection that it has
@@ -171,6 +190,9 @@ func (c *cut) takeOver(conn net.Conn) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = conn
+	if c.fired { // a moment ago or long since
+		time.AfterFunc(farewell, c.hangUp)
+	}
 	return &cutConn{Conn: conn, cut: c}
 }
 
@@ -180,15 +202,9 @@ type cutConn struct {
 	cut *cut
 }
 
-// Close closes the connection, after which there is nothing left to cut.
+// Close closes the connection.
 func (c *cutConn) Close() error {
-	c.cut.mu.Lock()
-	c.cut.conn = nil
-	over := c.cut.over
-	c.cut.mu.Unlock()
-	if over {
-		c.cut.g.cuts.remove(c.cut)
-	}
+	c.cut.closed()
 	return c.Conn.Close()
 }
 

@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -210,6 +212,7 @@ func TestCutOffClosesAConnectionThatTheHandlerTookOver(t *testing.T) {
 				<-hijacked
 				synctest.Wait()
 				start := time.Now()
+				require.NoError(t, client.SetDeadline(start.Add(time.Hour)))
 				require.Equal(t, 200, b.get("/logout").Code)
 				_, err := client.Read(make([]byte, 1))
 				require.ErrorIs(t, err, io.EOF)
@@ -220,6 +223,55 @@ func TestCutOffClosesAConnectionThatTheHandlerTookOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestCutOffClosesAConnectionThatIsTakenOverAfterTheSessionHasEnded(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		server, client := net.Pipe()
+		entered := make(chan struct{})
+		a.mux.Handle("/ws", a.guard.CutOff(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(entered)
+			time.Sleep(time.Minute) // it does not look at the context
+			_, _, err := http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+		})))
+		b := a.browser()
+		b.login(t, "alice")
+		start := time.Now()
+		go a.serve.ServeHTTP(taken{httptest.NewRecorder(), server}, b.request(http.MethodGet, "/ws"))
+		<-entered
+		require.Equal(t, 200, b.get("/logout").Code)
+		require.NoError(t, client.SetDeadline(start.Add(time.Hour)))
+		_, err := client.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, time.Minute+time.Second, time.Since(start))
+	})
+}
+
+// pipeEnd can be told from the pipe, which the other end leads to.
+type pipeEnd struct{ net.Conn }
+
+func TestAConnectionThatWasCutOffIsForgottenAlthoughTheHandlerHasNotClosedIt(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		server, client := net.Pipe()
+		a.mux.Handle("/ws", a.guard.CutOff(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _, err := http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+		})))
+		b := a.browser()
+		b.login(t, "alice")
+		kept := func() weak.Pointer[pipeEnd] {
+			conn := &pipeEnd{server}
+			a.serve.ServeHTTP(taken{httptest.NewRecorder(), conn}, b.request(http.MethodGet, "/ws"))
+			return weak.Make(conn)
+		}()
+		require.Equal(t, 200, b.get("/logout").Code)
+		_, err := client.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		synctest.Wait()
+		runtime.GC()
+		require.Nil(t, kept.Value())
+	})
 }
 
 func TestAConnectionThatIsClosedLeavesNothingToCut(t *testing.T) {
