@@ -69,6 +69,7 @@ func (g *Guard) LoginFailed(ctx context.Context, user, reason string) {
 		return
 	}
 	r := g.requestFrom(ctx)
+	user = strings.Clone(bounded(user, maxUserLen)) // a visitor's word, perhaps a part of all that he sent
 	e := g.event(r, EventLoginFailed, Record{User: user})
 	if r != nil { // he may be logged in, and have failed to prove it again
 		if own, ok := g.whose(ctx, r); ok && own.User == user {
@@ -76,7 +77,7 @@ func (g *Guard) LoginFailed(ctx context.Context, user, reason string) {
 		}
 	}
 	e.Outcome, e.Reason = OutcomeFailure, reason
-	g.recordCoalesced(ctx, r, "failed", e.IP.String()+"\x00"+bounded(user, maxUserLen), e)
+	g.recordCoalesced(ctx, r, "failed", e.IP.String()+"\x00"+user, e)
 	if r != nil {
 		g.tellPostponed(ctx, r)
 	}
@@ -85,7 +86,9 @@ func (g *Guard) LoginFailed(ctx context.Context, user, reason string) {
 // recordCoalesced records the first of many events of one kind and key at once,
 // and the number of the others at the end of the window.
 func (g *Guard) recordCoalesced(ctx context.Context, r *request, kind, key string, e Event) {
-	ctx = context.WithoutCancel(ctx)
+	if g.cfg.OnEvent == nil {
+		ctx = context.Background() // the window is not to keep a request for nobody
+	}
 	again := func(n int, mixed bool) {
 		more := e
 		more.ID, more.Time, more.Details = newSessionID(), time.Now(), nil

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -194,5 +197,25 @@ func TestFailedLoginsOfOneUserAreNotSpreadByLongNames(t *testing.T) {
 		a.guard.LoginFailed(context.Background(), "alice\x00", "password")
 		synctest.Wait()
 		require.Len(t, a.sink.events(t, scsguard.EventLoginFailed), 4, "different names are different")
+	})
+}
+
+// Each failed login is remembered for a while, so that equal ones are counted.
+func TestAFloodOfFailedLoginsKeepsNothingOfItsRequests(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		var request weak.Pointer[http.Request]
+		var name weak.Pointer[byte]
+		a.mux.HandleFunc("/wrong", func(_ http.ResponseWriter, r *http.Request) {
+			sent := strings.Repeat("all that he sent ", 1<<10)
+			request, name = weak.Make(r), weak.Make(unsafe.StringData(sent))
+			a.guard.LoginFailed(r.Context(), sent[:200], "password")
+			a.guard.LoginFailed(r.Context(), sent, "password")
+		})
+		a.browser().get("/wrong")
+		synctest.Wait()
+		require.Len(t, a.sink.events(t, scsguard.EventLoginFailed), 2)
+		runtime.GC()
+		require.Nil(t, name.Value())
+		require.Nil(t, request.Value())
 	})
 }
