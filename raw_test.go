@@ -307,3 +307,20 @@ func TestClearKeepsTheSessionGuarded(t *testing.T) {
 		require.Contains(t, a.sm.Keys(ctx), "__scsguard", "the mark is back, so a lost record would be noticed")
 	}, func(cfg *scsguard.Config) { cfg.Registry = registry })
 }
+
+func TestDestroyingNobodysSessionReachesNeitherStoreNorRegistry(t *testing.T) {
+	sm := newManager()
+	store := &brokenStore{Store: sm.Store}
+	sm.Store = store
+	bubbleOn(t, sm, func(t *testing.T, a *app) {
+		store.set(errDown, errDown, errDown)
+		for _, token := range []string{"", "no token of scs"} {
+			b := a.browser()
+			if token != "" {
+				b.cookies["__Host-session"] = token
+			}
+			require.Equal(t, 200, b.get("/destroy").Code)
+			require.True(t, a.guard.Health().OK)
+		}
+	}, withMemoryRegistry)
+}
