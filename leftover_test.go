@@ -142,3 +142,56 @@ func TestASessionThatIsBeingDestroyedWhenItsHandlerPanicsHasEnded(t *testing.T) 
 		cfg.Registry, cfg.Keys = slow, [][]byte{make([]byte, 32)}
 	})
 }
+
+// http.TimeoutHandler answers in the place of a handler that takes too long, and
+// throws away what that says.
+func TestALoginWhoseAnswerCameTooLateIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration
+		path  string
+		live  int
+	}{
+		"in time":             {time.Second - time.Nanosecond, "/slow", 1},
+		"too late":            {time.Second + time.Nanosecond, "/slow", 0},
+		"without a body":      {time.Second + time.Nanosecond, "/redirect", 0},
+		"a new token":         {time.Second + time.Nanosecond, "/renew-slowly", 0},
+		"only the same token": {time.Second + time.Nanosecond, "/nothing", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, a *app) {
+				login := func(r *http.Request) {
+					_, err := a.guard.Login(r.Context(), "alice")
+					require.NoError(t, err)
+				}
+				slowly := func(path string, verb func(*http.Request), answer func(http.ResponseWriter, *http.Request)) {
+					a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+						time.Sleep(c.takes)
+						verb(r)
+						answer(w, r)
+					})
+				}
+				welcome := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("welcome")) }
+				slowly("/slow", login, welcome)
+				slowly("/redirect", login, func(w http.ResponseWriter, r *http.Request) {
+					r.Method = http.MethodPost
+					http.Redirect(w, r, "/", http.StatusSeeOther)
+				})
+				slowly("/renew-slowly", func(r *http.Request) { require.NoError(t, a.sm.RenewToken(r.Context())) }, welcome)
+				slowly("/nothing", func(*http.Request) {}, welcome)
+				b := newBrowser(http.TimeoutHandler(a.serve, time.Second, "too late"))
+				if c.path == "/renew-slowly" || c.path == "/nothing" {
+					b.login(t, "alice")
+				}
+				late := c.takes > time.Second
+				require.Equal(t, late, b.get(c.path).Code == http.StatusServiceUnavailable)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				require.Len(t, a.live("alice"), c.live)
+				require.Len(t, a.sink.endings(t), 1-c.live)
+				if c.live > 0 {
+					require.Equal(t, "alice", b.whoami())
+				}
+			}, limit(1, scsguard.Deny))
+		})
+	}
+}

@@ -72,6 +72,9 @@ func (g *Guard) serve(w http.ResponseWriter, req *http.Request, next http.Handle
 	defer g.touchLater(ctx, r)()
 	next.ServeHTTP(rw, req)
 	rw.finish()
+	if r.wasTold() && rw.discarded() {
+		r.untell()
+	}
 }
 
 // varies says that the response depends on the cookie, once.
@@ -316,6 +319,20 @@ func (r *request) isTouchDue(g *Guard) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return (r.phase == live || r.phase == graced) && r.arrived.Sub(r.rec.LastActivity) >= g.touchEvery(r.limits.Touch)
+}
+
+// wasTold reports whether the response tells the browser of a token.
+func (r *request) wasTold() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told
+}
+
+// untell says that the browser will not see that response.
+func (r *request) untell() {
+	r.mu.Lock()
+	r.rotated = true
+	r.mu.Unlock()
 }
 
 // cleanUp decides what is still open when a request is over. Usually nothing is.

@@ -172,6 +172,16 @@ func (w *response) finish() {
 	}
 }
 
+// discarded reports whether nothing of the response goes out, since the visitor was
+// answered by http.TimeoutHandler. Its writer does not say so before it is used.
+func (w *response) discarded() bool {
+	if w.req.Context().Err() == nil {
+		return false
+	}
+	_, err := w.w.Write(nil)
+	return errors.Is(err, http.ErrHandlerTimeout)
+}
+
 // refuse replaces the handler's answer by an error page. What the handler said
 // about its own answer goes with it, and its cookies: they may be of a login that
 // was taken back.
