@@ -461,3 +461,20 @@ func TestRecordKeepsTheGuardsKindsForTheGuard(t *testing.T) {
 		require.Equal(t, "failure", e.str("outcome"))
 	})
 }
+
+// The hook keeps what it likes of an event, and so does the count of equal ones.
+func TestWhatAVisitorSendsOfHimselfIsBoundedInEvents(t *testing.T) {
+	var told []scsguard.Event
+	bubble(t, func(t *testing.T, a *app) {
+		b := a.browser()
+		r := b.request(http.MethodGet, "/login?user=alice")
+		r.Header.Set("User-Agent", strings.Repeat("a", 100_000))
+		r.Header.Set("X-Request-Id", strings.Repeat("r", 100_000))
+		require.Equal(t, 200, b.do(r).Code)
+		require.Len(t, told, 1)
+		require.LessOrEqual(t, len(told[0].UserAgent), 520)
+		require.LessOrEqual(t, len(told[0].RequestID), 260)
+	}, func(cfg *scsguard.Config) {
+		cfg.OnEvent = func(_ context.Context, e scsguard.Event) { told = append(told, e) }
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -496,4 +497,27 @@ func TestAnotherDeviceIsRecordedAlthoughTheAnswerOfTheRegistryWasLost(t *testing
 			require.Equal(t, []string{mode.String() + " user_agent"}, changedIn(t, a.sink))
 		}, binding(both(mode)), func(c *scsguard.Config) { c.Registry, c.Keys = registry, [][]byte{make([]byte, 32)} })
 	}
+}
+
+// Fingerprints are remembered, and a visitor can invent any number of devices.
+func TestInventedDevicesAreNotRememberedWithoutEnd(t *testing.T) {
+	const devices, each = 20_000, 500
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	bubble(t, func(t *testing.T, a *app) {
+		b := a.browser()
+		b.login(t, "alice")
+		before := heap()
+		for i := range devices {
+			b.agent = fmt.Sprintf("%0*d", each, i)
+			require.Equal(t, 200, b.get("/get?k=x").Code)
+		}
+		require.Less(t, heap(), before+devices*each/2)
+	}, func(cfg *scsguard.Config) {
+		cfg.Binding = scsguard.Binding{Network: scsguard.Off, UserAgent: scsguard.Off}
+	})
 }

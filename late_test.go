@@ -79,3 +79,20 @@ func TestAnEndingIsWrittenByAnotherProcessIfItsOwnDiesBeforeTheTrailHasIt(t *tes
 		require.Equal(t, "user", other.sink.endings(t)[session+"/end"].str("reason"))
 	})
 }
+
+// It has the token from before the rotation, and by now the rotation says whose that was.
+func TestAWriteFromAnotherDeviceDoesNotFollowTheSessionToItsNewToken(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		entered, release := a.pause("/slow", nil, func(w http.ResponseWriter, r *http.Request) { a.sm.Put(r.Context(), "late", "x") })
+		b := a.browser()
+		b.login(t, "alice")
+		thief := b.copy()
+		thief.agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+		slow := thief.inFlight("/slow", entered)
+		require.Equal(t, 200, b.get("/elevate?role=admin").Code)
+		close(release)
+		require.Empty(t, (<-slow).Header.Values("Set-Cookie"))
+		require.Empty(t, b.get("/get?k=late").Body)
+		require.Len(t, storeKeys(t, a.sm), 1)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -454,6 +455,30 @@ func TestARecordThatMakesNoSenseIsEnded(t *testing.T) {
 			end, over := rec.Overdue(time.Now())
 			require.True(t, over)
 			require.Equal(t, scsguard.EndInvalid, end.Reason)
+		})
+	}
+}
+
+// What its store says of an anonymous session counts as little as a record of the future.
+func TestAnAnonymousSessionThatWasUsedInTheFutureIsOver(t *testing.T) {
+	for ahead, want := range map[time.Duration]string{scsguard.ClockSkew: "red", scsguard.ClockSkew + time.Nanosecond: ""} {
+		sm := newManager()
+		sm.IdleTimeout = 20 * time.Minute
+		bubbleOn(t, sm, func(t *testing.T, a *app) {
+			b := a.browser()
+			require.Equal(t, 200, b.get("/put?k=colour&v=red").Code)
+			store := a.guard.Store()
+			data, found, err := store.Find(b.token())
+			require.NoError(t, err)
+			require.True(t, found)
+			deadline, values, err := sm.Codec.Decode(data)
+			require.NoError(t, err)
+			require.Contains(t, values, "__scsguard.seen")
+			values["__scsguard.seen"] = strconv.FormatInt(time.Now().Add(ahead).UnixNano(), 10)
+			data, err = sm.Codec.Encode(deadline, values)
+			require.NoError(t, err)
+			require.NoError(t, store.Commit(b.token(), data, deadline))
+			require.Equal(t, want, b.get("/get?k=colour").Body)
 		})
 	}
 }
