@@ -3,6 +3,7 @@ package scsguard_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,22 @@ func TestOfSeveralCookiesTheValidOneWinsWhereverItStands(t *testing.T) {
 		require.Equal(t, "ended_by_you", strings.TrimSpace(b.tossed("/whoami", madeUp(1), dead).Body), "and who is logged out learns why")
 		require.Equal(t, "mallory", strings.TrimSpace(b.tossed("/whoami", thief.token(), dead).Body), "there is no other")
 	})
+}
+
+// Each costs a look at store and registry.
+func TestOfManyCookiesNoMoreThanSixteenAreLookedUp(t *testing.T) {
+	store, sm := &tokenStore{}, newManager()
+	sm.Store = store
+	bubbleOn(t, sm, func(t *testing.T, a *app) {
+		var planted []string
+		for i := range 100 {
+			planted = append(planted, madeUp(i))
+		}
+		a.browser().tossed("/whoami", planted...)
+		asked := store.seen()
+		slices.Sort(asked)
+		require.Equal(t, append(planted[:8:8], planted[92:]...), slices.Compact(asked), "the first and the last")
+	}, withMemoryRegistry)
 }
 
 func TestNobodyIsLockedOutByManyPlantedCookies(t *testing.T) {

@@ -574,3 +574,37 @@ func TestAnEnrolmentKeepsWhatOthersPutMeanwhile(t *testing.T) {
 		cfg.UserID = func(ctx context.Context) string { return sm.GetString(ctx, "user") }
 	})
 }
+
+// An instance without the guard judges a session by the deadline in its data, and
+// gives it another when it renews the token.
+func TestAMergeLeavesNoDeadlineBeyondTheAbsoluteTimeout(t *testing.T) {
+	mergeBubble(t, scs.GobCodec{}, func(t *testing.T, a *app, _ *steps) {
+		b := a.browser()
+		b.login(t, "alice")
+		absolute := a.live("alice")[0].AbsoluteExpires
+		entered, release := a.putInFlight("/slow", 1)
+		answered := make(chan answer, 1)
+		go func() { answered <- b.get("/slow?k=mine&v=x") }()
+		entered.Wait()
+
+		store := a.guard.Store()
+		data, _, err := store.Find(b.token())
+		require.NoError(t, err)
+		_, values, err := a.sm.Codec.Decode(data)
+		require.NoError(t, err)
+		values["theirs"] = "y"
+		data, err = a.sm.Codec.Encode(absolute.Add(24*time.Hour), values)
+		require.NoError(t, err)
+		require.NoError(t, store.Commit(b.token(), data, absolute.Add(24*time.Hour)))
+
+		close(release)
+		require.Equal(t, 200, (<-answered).Code)
+		data, _, err = store.Find(b.token())
+		require.NoError(t, err)
+		deadline, values, err := a.sm.Codec.Decode(data)
+		require.NoError(t, err)
+		require.Equal(t, "x", values["mine"])
+		require.Equal(t, "y", values["theirs"])
+		require.WithinDuration(t, absolute, deadline, 0)
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -428,3 +429,21 @@ type plainWriter struct {
 
 func (w *plainWriter) Header() http.Header  { return w.header }
 func (w *plainWriter) WriteHeader(code int) { w.code = code }
+
+// An application may write the cookie itself, as it had to for such a handler before.
+func TestTheErrorPageOfALoginInAConnectionThatIsTakenOverCarriesNoCookieOfIt(t *testing.T) {
+	bubble(t, func(t *testing.T, a *app) {
+		server, _ := net.Pipe()
+		a.mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+			_, err := a.guard.Login(r.Context(), "alice")
+			require.NoError(t, err)
+			a.sm.WriteSessionCookie(r.Context(), w, a.sm.Token(r.Context()), a.sm.Deadline(r.Context()))
+			_, _, err = http.NewResponseController(w).Hijack()
+			require.Error(t, err)
+		})
+		rec := httptest.NewRecorder()
+		a.serve.ServeHTTP(taken{rec, server}, a.browser().request(http.MethodGet, "/ws"))
+		require.Equal(t, http.StatusInternalServerError, rec.Code)
+		require.Empty(t, rec.Header().Values("Set-Cookie"))
+	})
+}
