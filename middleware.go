@@ -325,7 +325,7 @@ func (r *request) isTouchDue(g *Guard) bool {
 func (r *request) wasTold() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.told
+	return r.answer.told
 }
 
 // untell says that the browser will not see that response.

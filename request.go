@@ -80,7 +80,6 @@ type request struct {
 	// it; rotated, between another change of token and its cookie.
 	undelivered bool
 	rotated     bool
-	told        bool // the response has that cookie
 	untouched   bool // there was no session, and a login failed: nothing to save
 	wasLive     bool // somebody was logged in at some time of the request
 	passive     bool // does not count as activity

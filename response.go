@@ -19,6 +19,7 @@ type response struct {
 
 	begun  bool // the session is saved; the header may go out
 	failed bool // it could not be saved, and an error page went out instead
+	told   bool // it has the cookie of a login, or of another change of token
 	saved  snapshot
 }
 

@@ -137,7 +137,7 @@ func (r *request) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.started = true
-	r.told = r.undelivered || r.rotated
+	r.answer.told = r.undelivered || r.rotated
 	r.undelivered, r.rotated = false, false
 }
 
