@@ -277,14 +277,17 @@ func (g *Guard) followRenewal(ctx context.Context, r *request, key Key, mark str
 		if _, found, err := g.find(ctx, rec.Key); err != nil || found {
 			return false, err
 		}
+		// What was done on the other instance is not known to have been activity, so the
+		// deadlines stay. The request that has come here moves them by itself.
+		rot := Rotation{To: key, At: time.Now(), Fingerprint: g.fingerprintAfter(r, rec, false), Events: 1}
 		next := rec
-		next.Key, next.Seq = key, rec.Seq+1
-		e := g.event(r, EventRenew, next)
-		e.Reason = "application"
+		next.Rotate(rot)
+		e := g.extended(r, next, rec, "application")
+		e.Kind = EventRenew
 		if err := g.grant(e); err != nil {
 			return false, err
 		}
-		won, _, err := g.move(ctx, rec, Rotation{To: key, At: time.Now(), Fingerprint: g.fingerprintAfter(r, rec, false), Events: 1})
+		won, _, err := g.move(ctx, rec, rot)
 		if err != nil || !won {
 			g.retract(ctx, r, []Event{e})
 		} else {

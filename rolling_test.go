@@ -110,6 +110,30 @@ func rollingRow(t *testing.T, a *app, plain http.Handler, guarded bool, first, s
 	return fmt.Sprintf("%s | %s | %s", onGuarded, onPlain, trail)
 }
 
+// An instance without the guard tells the trail nothing. The one that follows its
+// renewal says which deadlines the session has; the request that came to it moves them.
+func TestARenewalThatIsFollowedNamesTheDeadlines(t *testing.T) {
+	arriving(t, func(t *testing.T, a *app, plain http.Handler) {
+		b := newBrowser(a.serve)
+		b.get("/plain/login?user=alice")
+		start := a.live("alice")[0]
+		time.Sleep(5 * time.Minute)
+		b.on(plain).get("/plain/renew")
+		time.Sleep(time.Minute)
+		require.Equal(t, "alice", who(b.on(a.serve)))
+		synctest.Wait()
+		now := a.live("alice")[0]
+		require.Equal(t, start.IdleExpires.Add(6*time.Minute), now.IdleExpires)
+		renew := a.sink.events(t, scsguard.EventRenew)
+		require.Len(t, renew, 1)
+		require.Equal(t, 2.0, renew[0]["session_seq"])
+		for name, want := range map[string]time.Time{"idle_expires_old": start.IdleExpires, "absolute_expires_old": start.AbsoluteExpires,
+			"idle_expires": start.IdleExpires, "absolute_expires": now.AbsoluteExpires} {
+			require.Equal(t, want.UTC().Format("2006-01-02T15:04:05.000000Z"), renew[0].str(name), name)
+		}
+	})
+}
+
 func who(b *browser) string {
 	if res := b.get("/plain/whoami"); res.Code == http.StatusOK {
 		return res.Body
