@@ -80,7 +80,7 @@ func (t *Trail) histories(ctx context.Context, want func(*fields) bool) ([]*Hist
 			events[e.Session] = append(events[e.Session], keep)
 			n++
 			return tooMany(n)
-		}}
+		}, kept: func() int { return n }}
 	})
 	if err != nil {
 		return nil, nil, err

@@ -132,10 +132,13 @@ func (v *evidence) met(r *auditlog.Record) {
 	}
 }
 
-// conclude returns the doubts about a trail whose records were all met.
-func (p *pass) conclude(t *Trail) *doubts {
+// conclude returns the doubts about a trail whose records were all met, as a question
+// has to have them.
+func (p *pass) conclude(t *Trail, q *reading) *doubts {
 	p.latest[p.now] = p.at
-	return newDoubts(t.Reports, t.opts.Longest, p.evidence)
+	v := p.evidence
+	v.list = slices.Concat(v.list, q.list)
+	return newDoubts(t.Reports, t.opts.Longest, v)
 }
 
 func newDoubts(reports []*auditlog.Report, longest time.Duration, v evidence) *doubts {
@@ -261,12 +264,17 @@ func (v *evidence) tells(e *Event, broken bool) {
 	case e.Own:
 		v.own(e)
 	case broken || e.unreadable && e.Session != "":
-		// An event is recorded before it is sealed.
-		v.add(Doubt{Kind: DoubtBroken, From: e.Sealed.Add(-anchorLag), To: e.Sealed, Stream: e.Ref.Stream, Detail: "a record cannot be read", Refs: []Ref{e.Ref}})
+		v.add(unreadable(e))
 	case e.Kind == scsguard.EventGap:
 		from, to := between(e.Details["from"], e.Details["to"])
 		v.add(Doubt{Kind: DoubtGap, From: from, To: to, Stream: e.Ref.Stream, Detail: lost(e.Details), Refs: []Ref{e.Ref}})
 	}
+}
+
+// unreadable is the doubt about a record that cannot be read. An event is recorded
+// before it is sealed.
+func unreadable(e *Event) Doubt {
+	return Doubt{Kind: DoubtBroken, From: e.Sealed.Add(-anchorLag), To: e.Sealed, Stream: e.Ref.Stream, Detail: "a record cannot be read", Refs: []Ref{e.Ref}}
 }
 
 // lost says what an audit.gap of the guard counts.

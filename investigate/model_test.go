@@ -252,25 +252,67 @@ func compare(t *testing.T, trail *Trail, truths []truth, whole bool, sum *tally,
 // onePass demands that a trail that is verified while it is asked says what it says
 // when it is verified first.
 func onePass(t *testing.T, trail *Trail, open func() *Trail, what string) {
+	type outcome struct {
+		what   any
+		answer Answer
+	}
 	ctx := context.Background()
-	for name, ask := range map[string]func(*Trail) (any, Answer, error){
+	questions := map[string]func(*Trail) (any, Answer, error){
 		"sessions": func(t *Trail) (any, Answer, error) { list, a, err := t.Sessions(ctx, Filter{}); return list, a, err },
 		"active": func(t *Trail) (any, Answer, error) {
 			a, lives, err := t.ActiveOf(ctx, "user1", time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC))
 			return lives, a, err
+		},
+		"concurrent": func(t *Trail) (any, Answer, error) {
+			list, a, err := t.Concurrent(ctx, ConcurrentQuery{User: "user2"})
+			return list, a, err
 		},
 		"review": func(t *Trail) (any, Answer, error) { list, a, err := t.Review(ctx, ReviewQuery{}); return list, a, err },
 		"timeline": func(t *Trail) (any, Answer, error) {
 			list, a, err := t.Timeline(ctx, TimelineQuery{Activity: true})
 			return list, a, err
 		},
-	} {
-		want, wantAnswer, err := ask(trail)
+		"extensions": func(t *Trail) (any, Answer, error) { // reads twice
+			list, _, err := t.Sessions(ctx, Filter{User: "user1"})
+			if err != nil || len(list) == 0 {
+				return nil, Answer{}, err
+			}
+			moves, a, err := t.Extensions(ctx, list[0].ID, Rule{})
+			return moves, a, err
+		},
+		"doubts": func(t *Trail) (any, Answer, error) { list, err := t.Doubts(ctx); return list, Answer{}, err },
+		"events": func(t *Trail) (any, Answer, error) {
+			var ids []string
+			err := t.Events(ctx, func(e *Event) error { ids = append(ids, e.ID); return nil })
+			return ids, Answer{}, err
+		},
+	}
+	want := make(map[string]outcome)
+	for name, ask := range questions {
+		x, a, err := ask(trail)
 		require.NoError(t, err)
-		got, gotAnswer, err := ask(open())
+		want[name] = outcome{x, a}
+		x, a, err = ask(open())
 		require.NoError(t, err)
-		require.Equal(t, wantAnswer, gotAnswer, "%s, %s", what, name)
-		require.Equal(t, want, got, "%s, %s", what, name)
+		require.Equal(t, want[name], outcome{x, a}, "%s, %s", what, name)
+	}
+	defer func(n int) { maxTogether = n }(maxTogether)
+	for _, maxTogether = range []int{maxTogether, 10} {
+		got := make(map[string]outcome)
+		var list []Question
+		for name, ask := range questions { // in any order
+			list = append(list, Question{trail.opts.AllowUnanchored, func(trail *Trail) error {
+				x, a, err := ask(trail)
+				got[name] = outcome{x, a}
+				return err
+			}})
+		}
+		for _, err := range open().Together(ctx, list...) {
+			require.NoError(t, err)
+		}
+		for name := range questions {
+			require.Equal(t, want[name], got[name], "%s, %s, all together, %d", what, name, maxTogether)
+		}
 	}
 }
 

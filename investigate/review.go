@@ -72,7 +72,8 @@ func (t *Trail) Review(ctx context.Context, q ReviewQuery) ([]Exception, Answer,
 	d, err := t.read(ctx, func() query {
 		r = &reviewer{q: q, lastSeen: make(map[scsguard.EventKind]time.Time), failures: make(map[string]*Exception),
 			counts: make(map[string]int), sessions: make(map[string]*Session)}
-		return query{ordered: true, light: r.touch, visit: func(e *Event) error { r.see(e); return nil }}
+		return query{ordered: true, light: r.touch, visit: func(e *Event) error { r.see(e); return nil },
+			kept: func() int { return len(r.sessions) + len(r.list) }}
 	})
 	if err != nil {
 		return nil, Answer{}, err

@@ -56,7 +56,7 @@ func (t *Trail) Sessions(ctx context.Context, filter Filter) ([]Listed, Answer, 
 			}
 			s.add(e)
 			return nil
-		}}
+		}, kept: func() int { return len(sessions) }}
 	})
 	if err != nil {
 		return nil, Answer{}, err

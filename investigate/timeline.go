@@ -35,7 +35,7 @@ func (t *Trail) Timeline(ctx context.Context, q TimelineQuery) ([]Event, Answer,
 			keep.Raw = slices.Clone(e.Raw)
 			list = append(list, keep)
 			return tooMany(len(list))
-		}}
+		}, kept: func() int { return len(list) }}
 	})
 	if err != nil {
 		return nil, Answer{}, err

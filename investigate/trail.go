@@ -32,6 +32,8 @@ type Trail struct {
 	opts    Options
 	sources []Source
 	mu      sync.Mutex // held while Reports are made
+	// together, in a question of Together, takes what it wants to read.
+	together chan<- *reading
 }
 
 // A Source is a log that was not verified yet.
@@ -74,6 +76,10 @@ func def(d *time.Duration, to time.Duration) {
 
 // Verify verifies the logs if nothing has done so yet.
 func (t *Trail) Verify(ctx context.Context) error {
+	if t.together != nil && t.Reports == nil {
+		_, err := t.read(ctx, nothing)
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.Reports != nil {
@@ -91,34 +97,37 @@ func (t *Trail) bytes() int64 {
 	return n
 }
 
-// Intact reports whether nothing in any of the logs was changed.
+// Intact reports whether nothing in any of the logs was changed. Of a trail that was
+// not verified yet nobody knows.
 func (t *Trail) Intact() bool {
 	for _, rep := range t.Reports {
 		if !rep.Intact() {
 			return false
 		}
 	}
-	return true
+	return len(t.Reports) > 0
 }
 
-// Complete reports whether all logs are complete as far as anchors can tell.
+// Complete reports whether all logs are complete as far as anchors can tell. One that
+// was not verified yet is not known to be.
 func (t *Trail) Complete() bool {
 	for _, rep := range t.Reports {
 		if !rep.Complete() {
 			return false
 		}
 	}
-	return true
+	return len(t.Reports) > 0
 }
 
-// Unanchored reports whether of any of the logs nobody knows the length.
+// Unanchored reports whether of any of the logs nobody knows the length, or whether
+// none was verified yet.
 func (t *Trail) Unanchored() bool {
 	for _, rep := range t.Reports {
 		if unanchored(rep) {
 			return true
 		}
 	}
-	return false
+	return len(t.Reports) == 0
 }
 
 // unanchored reports whether nobody knows the length of a log: there is no anchor and
@@ -152,14 +161,15 @@ func (t *Trail) Total() int64 {
 
 // Doubts reads the trail and returns everything that may be missing from it.
 func (t *Trail) Doubts(ctx context.Context) ([]Doubt, error) {
-	d, err := t.read(ctx, func() query {
-		return query{want: func(*fields) bool { return false }}
-	})
+	d, err := t.read(ctx, nothing)
 	if err != nil {
 		return nil, err
 	}
 	return d.list, nil
 }
+
+// nothing looks at no event.
+func nothing() query { return query{want: func(*fields) bool { return false }} }
 
 // Events calls visit for each event, in the order of [Records], repeated ones
 // left out. The event is valid during the call; visit may keep a copy, of which
@@ -175,10 +185,32 @@ func (t *Trail) Events(ctx context.Context, visit func(*Event) error) error {
 // A Glance is what is cheap to know of an event.
 type Glance struct {
 	Time    time.Time // zero if it cannot be read
+	Sealed  time.Time // when the log kept it
 	Kind    scsguard.EventKind
 	Outcome string
 	User    string
 	Own     bool
+}
+
+// A Collector goes through events. Look and Visit are those of Glance; Kept, if
+// given, says how many events are being kept, so that several who are asked together
+// share what memory there is.
+type Collector struct {
+	Look  func(*Glance) bool
+	Visit func(*Event) error
+	Kept  func() int
+}
+
+// Collect is Glance for those who can begin anew: it reads what was not verified yet
+// while that is done. It calls begin before each pass, and what was collected until
+// then counts for nothing; all of it counts if Collect returns nil, and not before.
+// Streams may come one after the other, each in its order.
+func (t *Trail) Collect(ctx context.Context, begin func() Collector) error {
+	_, err := t.read(ctx, func() query {
+		c := begin()
+		return query{look: c.Look, visit: c.Visit, kept: c.Kept}
+	})
+	return err
 }
 
 // Glance calls look for each event, in the order of [Records], repeated ones left

@@ -33,7 +33,7 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 			keep.Raw = slices.Clone(e.Raw)
 			found = append(found, keep)
 			return tooMany(len(found))
-		}}
+		}, kept: func() int { return len(found) }}
 	})
 	if err != nil {
 		return nil, Answer{}, err
