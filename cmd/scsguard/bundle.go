@@ -55,7 +55,11 @@ type bundler struct {
 	dir    string // where it grows
 	copied []bundledTrail
 	keys   []string
-	Now    string
+	hashes map[string]string // of the files, by name
+
+	refs    []investigate.Ref // which the answers rest on, as many as are proved
+	resting map[[16]byte]struct{}
+	Now     string
 }
 
 // bundledTrail says where in the folder a trail is.
@@ -78,12 +82,7 @@ func (b *bundler) run(c *call, q *question) error {
 	if _, err := os.Lstat(goal); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already: it stays as it is", goal)
 	}
-	trail, _, err := q.verified(c, c.args)
-	if err != nil {
-		return err
-	}
-	state := health(trail, "a bundle")
-	if err := q.recorded(c, &state, trail); err != nil {
+	if _, err := q.sources(c.args); err != nil { // before anything is copied
 		return err
 	}
 	// It gets its name when it is whole, so that half a bundle is never taken for one.
@@ -92,10 +91,11 @@ func (b *bundler) run(c *call, q *question) error {
 	}
 	defer os.RemoveAll(b.dir)
 	b.Now = stamp(time.Now())
-	if err := b.copyAll(c, q, trail); err != nil {
+	b.hashes, b.resting = make(map[string]string), make(map[[16]byte]struct{})
+	if err := b.copyAll(c, q); err != nil {
 		return err
 	}
-	state, err = b.answer(c, q, asked, trail.Intact())
+	state, err := b.answer(c, q, asked)
 	if err != nil {
 		return err
 	}
@@ -110,27 +110,27 @@ func (b *bundler) run(c *call, q *question) error {
 }
 
 // copyAll copies what verification needs.
-func (b *bundler) copyAll(c *call, q *question, trail *investigate.Trail) error {
-	for i, rep := range trail.Reports {
-		t := bundledTrail{From: rep.Dir, Trail: numbered("trail", i, len(trail.Reports)), Pins: q.pins}
-		if len(trail.Reports) > 1 {
-			t.Pins = q.pinsOf(rep.Dir)
+func (b *bundler) copyAll(c *call, q *question) error {
+	for i, dir := range c.args {
+		t := bundledTrail{From: dir, Trail: numbered("trail", i, len(c.args)), Pins: q.pins}
+		if len(c.args) > 1 {
+			t.Pins = q.pinsOf(dir)
 		}
-		keys, err := q.verifierKeys(rep.Dir)
+		keys, err := q.verifierKeys(dir)
 		if err != nil {
 			return err
 		}
 		b.keys = union(b.keys, keys)
 		// What an anchor learns while the trail is being copied need not be in the
 		// copy, so the anchors come first.
-		for n, anchor := range anchorsOf(q.anchors, i, len(trail.Reports)) {
-			name := numbered("anchor", max(i, n), max(len(trail.Reports), len(q.anchors)))
-			if err := copyFiles(c, anchor, filepath.Join(b.dir, name), ".heads"); err != nil {
+		for n, anchor := range anchorsOf(q.anchors, i, len(c.args)) {
+			name := numbered("anchor", max(i, n), max(len(c.args), len(q.anchors)))
+			if err := b.copyAnchor(c, anchor, name); err != nil {
 				return err
 			}
 			t.Anchor += " --anchor " + name
 		}
-		if err := copyStreams(c, rep.Dir, filepath.Join(b.dir, t.Trail)); err != nil {
+		if err := b.copyStreams(c, dir, t.Trail); err != nil {
 			return err
 		}
 		b.copied = append(b.copied, t)
@@ -146,6 +146,11 @@ func (b *bundler) copyAll(c *call, q *question, trail *investigate.Trail) error 
 			return err
 		}
 	}
+	return nil
+}
+
+// copyQueries copies the trail of who asked what, which has the record of this bundle.
+func (b *bundler) copyQueries(c *call, q *question) error {
 	if q.queries.dir == "" {
 		return nil
 	}
@@ -156,11 +161,12 @@ func (b *bundler) copyAll(c *call, q *question, trail *investigate.Trail) error 
 	if err := b.write("keys/queries.pub", string(key)); err != nil {
 		return err
 	}
-	return copyStreams(c, q.queries.dir, filepath.Join(b.dir, "queries"))
+	return b.copyStreams(c, q.queries.dir, "queries")
 }
 
-// answer verifies the copy, asks the questions, and writes what proves it.
-func (b *bundler) answer(c *call, q *question, asked []ask, wasIntact bool) (state investigate.Answer, err error) {
+// answer verifies the copy, asks it the questions in the same pass, and writes what
+// proves it.
+func (b *bundler) answer(c *call, q *question, asked []ask) (state investigate.Answer, err error) {
 	inside := question{longest: q.longest}
 	inside.trust.keys = list{filepath.Join(b.dir, "keys", "trail.pub")}
 	var dirs []string
@@ -173,29 +179,47 @@ func (b *bundler) answer(c *call, q *question, asked []ask, wasIntact bool) (sta
 		}
 	}
 	inside.pins = q.pins
-	trail, _, err := inside.verified(c, dirs)
+	trail, bars, err := inside.open(c, dirs)
 	if err != nil {
 		return state, err
 	}
-	if wasIntact && !trail.Intact() {
-		return state, errors.New("the copy is not as the trail was a moment ago: it was changed, or retention has removed something; try again")
+	defer bars.done()
+	err = b.askAll(asked, dirs, &inside, trail, func(copied *investigate.Trail) error {
+		bars.done()
+		if !copied.Intact() {
+			if err := b.wasChanged(c, q); err != nil {
+				return err
+			}
+		}
+		state = health(copied, "a bundle")
+		return q.recorded(c, &state, copied.Reports, c.args)
+	})
+	if err != nil {
+		return state, err
 	}
-	state = health(trail, "a bundle")
+	if err := b.copyQueries(c, q); err != nil {
+		return state, err
+	}
 	if err := b.checkpoints(trail); err != nil {
 		return state, err
 	}
-	refs, err := b.askAll(asked, dirs, &inside)
+	proofs, err := b.prove(trail)
 	if err != nil {
 		return state, err
 	}
-	proofs, err := b.prove(trail, refs)
-	if err != nil {
-		return state, err
-	}
-	if err := b.readme(trail, asked, len(refs), proofs, state); err != nil {
+	if err := b.readme(trail, asked, len(b.resting), proofs, state); err != nil {
 		return state, err
 	}
 	return state, b.sums()
+}
+
+// wasChanged demands that what is wrong with the copy is wrong with the trail, too.
+func (b *bundler) wasChanged(c *call, q *question) error {
+	trail, _, err := q.verified(c, c.args)
+	if err == nil && trail.Intact() {
+		err = errors.New("the copy is not as the trail is: it was changed meanwhile, or retention has removed something; try again")
+	}
+	return err
 }
 
 func (b *bundler) anchorFlags() string {
@@ -223,11 +247,10 @@ func (b *bundler) checkpoints(trail *investigate.Trail) error {
 }
 
 // prove writes a proof of each record, as many as are wanted.
-func (b *bundler) prove(trail *investigate.Trail, refs []investigate.Ref) (n int, err error) {
-	refs = refs[:min(len(refs), b.maxProofs)]
+func (b *bundler) prove(trail *investigate.Trail) (n int, err error) {
 	for i, rep := range trail.Reports {
 		var places []auditlog.Place
-		for _, r := range refs {
+		for _, r := range b.refs {
 			first := slices.IndexFunc(trail.Reports, func(rep *auditlog.Report) bool { return (&finding{rep}).has(r.Stream) })
 			if first == i {
 				places = append(places, auditlog.Place{Stream: r.Stream, Seq: r.Seq})

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -155,6 +157,83 @@ func TestABundleCopiesNothingThatATrailPointsAt(t *testing.T) {
 		require.NotContains(t, read(t, dir, name), "investigator's secret", name)
 		return nil
 	}))
+}
+
+// All questions of a bundle are asked while the copy is verified, and those that read
+// again do so together. None of that can be seen in an answer.
+func TestAnAnswerInABundleIsWhatTheQuestionAnswersByItself(t *testing.T) {
+	p, out := told(t), t.TempDir()
+	flags := []string{"--case", "c", "--out", out}
+	questions := []string{"active --session S --at " + minute(5), "active --user alice --at " + minute(5), "sessions", "timeline --all", "timeline --user alice",
+		"concurrent --user alice --unusual-ip", "extensions --session S", "transaction --id X", "transaction --id none", "review --to " + minute(60), "sessions --user nobody"}
+	for _, q := range questions {
+		flags = append(flags, "--ask", q)
+	}
+	require.Equal(t, exitOK, p.ask("bundle", flags...).code)
+	t.Chdir(filepath.Join(out, "c"))
+	var asked []ask
+	require.NoError(t, json.Unmarshal([]byte(read(t, "questions.json")), &asked))
+	require.Len(t, asked, len(questions))
+	sums := read(t, "SHA256SUMS")
+	for i, a := range asked {
+		words, err := splitWords(a.Command)
+		require.NoError(t, err)
+		words = append(words[1:], "--proof")
+		alone := cli(words...)
+		require.Equal(t, a.ExitCode, alone.code, questions[i])
+		require.Equal(t, "$ "+a.Command+"\n"+alone.stdout+fmt.Sprintf("\nexit code %d, asked at %s by %s\n", a.ExitCode, a.AskedAt, a.AskedBy), read(t, a.File+".txt"))
+		require.Equal(t, cli(append(words, "--format", "json")...).stdout, read(t, a.File+".json"), questions[i])
+	}
+	for _, line := range lines(sums) {
+		require.Equal(t, line[:64], fmt.Sprintf("%x", sha256.Sum256([]byte(read(t, line[66:])))), line)
+	}
+}
+
+// What nobody knows of was not asked: the record of it comes before the answers.
+func TestABundleThatCannotBeRecordedAnswersNothing(t *testing.T) {
+	p, out := told(t), t.TempDir()
+	queries := filepath.Join(t.TempDir(), "queries")
+	require.NoError(t, os.WriteFile(queries, nil, 0o600))
+	r := p.ask("bundle", "--case", "c", "--out", out, "--query-trail", queries, "--ask", "active --session S --at "+minute(5))
+	require.Equal(t, exitIO, r.code)
+	require.Contains(t, r.stderr, "could not be recorded")
+	left, err := os.ReadDir(out)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	queries = filepath.Join(t.TempDir(), "queries")
+	require.Equal(t, exitOK, p.ask("bundle", "--case", "c", "--out", out, "--query-trail", queries).code)
+	recorded := cli("events", queries, "--key", filepath.Join(queries+"-keys", "trail.pub")).stdout
+	require.Contains(t, recorded, `"trail 1":"`+p.trail+`: OK, ANCHORED"`, "by the name that the investigator knows")
+}
+
+// The trail is copied first, and the copy verified. What is wrong with it may have come
+// in between, and then there is no bundle.
+func TestACopyIsOnlyAsBadAsTheTrail(t *testing.T) {
+	p := told(t)
+	var q question
+	q.keys, q.anchors = list{p.key}, list{p.anchor}
+	var b bundler
+	c := &call{args: []string{p.trail}, stderr: io.Discard}
+	require.ErrorContains(t, b.wasChanged(c, &q), "not as the trail is")
+	p.change(func(s string) string { return strings.Replace(s, "alice", "carol", 1) })
+	require.NoError(t, b.wasChanged(c, &q))
+	q.anchors = list{p.key}
+	require.Error(t, b.wasChanged(c, &q))
+}
+
+// Whoever writes to the trail may put the link there after its directory was listed.
+func TestALinkThatComesLateIsNotFollowed(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("the investigator's secret"), 0o600))
+	root, err := os.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	if err := os.Symlink(secret, filepath.Join(root.Name(), "leak")); err != nil {
+		t.Skip("no links here: ", err)
+	}
+	b := bundler{dir: t.TempDir(), hashes: make(map[string]string)}
+	require.Error(t, b.copyFile(root, "leak", "copy"))
+	require.NoFileExists(t, filepath.Join(b.dir, "copy"))
 }
 
 func TestABundleOfSeveralTrailsHasEachWithItsAnchor(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/scsguard/scsguard/investigate"
 )
 
 // The exit codes. A question is answered by yes, no or unknown.
@@ -39,6 +41,15 @@ type call struct {
 	stdout *bufio.Writer
 	tty    bool // somebody may be looking at stdout
 	stderr io.Writer
+	shared *shared
+}
+
+// shared is what a question gets that is one of several, and what it leaves.
+type shared struct {
+	trail *investigate.Trail
+	json  io.Writer    // takes the answer, too
+	ready func() error // comes before the answer
+	found *finds
 }
 
 // exitError ends the program with a code of its own. Without an error it has
@@ -93,6 +104,10 @@ func find(all []command, name string) *command {
 }
 
 func (cmd *command) execute(args []string, stdout, stderr io.Writer) int {
+	return cmd.executeShared(nil, args, stdout, stderr)
+}
+
+func (cmd *command) executeShared(with *shared, args []string, stdout, stderr io.Writer) int {
 	fs, do := cmd.flags()
 	rest, err := interleaved(fs, args)
 	want := strings.Fields(cmd.args)
@@ -109,7 +124,7 @@ func (cmd *command) execute(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "scsguard %s: %v\nusage: %s\n", cmd.name, err, cmd.usage())
 		return exitUsage
 	}
-	c := &call{args: rest, line: append([]string{cmd.name}, args...), stdout: bufio.NewWriter(stdout), tty: isTerminal(stdout), stderr: stderr}
+	c := &call{args: rest, line: append([]string{cmd.name}, args...), stdout: bufio.NewWriter(stdout), tty: isTerminal(stdout), stderr: stderr, shared: with}
 	err = do(c)
 	if flushed := c.stdout.Flush(); err == nil && flushed != nil {
 		err = flushed

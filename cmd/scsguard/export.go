@@ -45,7 +45,7 @@ damage.`,
 					return err
 				}
 				state := health(trail, "an export")
-				if err := q.recorded(c, &state, trail); err != nil {
+				if err := q.recorded(c, &state, trail.Reports, c.args); err != nil {
 					return err
 				}
 				if err := x.run(c, trail, bars, printer(c.stdout)); err != nil {

@@ -63,23 +63,31 @@ func (f *finds) code() int {
 	return f.answer.ExitCode()
 }
 
-// proofs are all records it rests on, each once.
-func (f *finds) proofs() []investigate.Ref {
-	seen := make(map[investigate.Ref]bool)
-	var list []investigate.Ref
-	add := func(refs []investigate.Ref) {
+// proofs yields all records it rests on, each once. There may be millions, so of those
+// that were there half a hash is kept.
+func (f *finds) proofs(yield func(investigate.Ref) bool) {
+	seen := make(map[[16]byte]struct{})
+	take := func(refs []investigate.Ref) bool {
 		for _, r := range refs {
-			if r.Stream != "" && !seen[r] {
-				seen[r] = true
-				list = append(list, r)
+			key := [16]byte(r.Leaf[:16])
+			if _, ok := seen[key]; ok || r.Stream == "" {
+				continue
+			}
+			seen[key] = struct{}{}
+			if !yield(r) {
+				return false
 			}
 		}
+		return true
 	}
-	add(f.answer.Rests)
+	if !take(f.answer.Rests) {
+		return
+	}
 	for r := range f.all {
-		add(r.refs)
+		if !take(r.refs) {
+			return
+		}
 	}
-	return list
 }
 
 func (q *question) print(c *call, t *investigate.Trail, f *finds) error {
@@ -106,7 +114,7 @@ func (q *question) print(c *call, t *investigate.Trail, f *finds) error {
 	}
 	if q.proof {
 		fmt.Fprintln(c.stdout)
-		for _, r := range f.proofs() {
+		for r := range f.proofs {
 			fmt.Fprintf(c.stdout, "proof         %s %d %s\n", printable(r.Stream), r.Seq, r.Leaf)
 		}
 	}
@@ -244,13 +252,12 @@ func (q *question) printJSON(w io.Writer, t *investigate.Trail, f *finds) error 
 		Records      int64  `json:"records"`
 	}
 	out := struct {
-		Question string            `json:"question"`
-		Answer   string            `json:"answer"`
-		Why      string            `json:"why"`
-		Trails   []trailJSON       `json:"trails"`
-		Doubts   []string          `json:"doubts,omitempty"`
-		Rows     []struct{}        `json:"rows"`
-		Proof    []investigate.Ref `json:"proof,omitempty"`
+		Question string      `json:"question"`
+		Answer   string      `json:"answer"`
+		Why      string      `json:"why"`
+		Trails   []trailJSON `json:"trails"`
+		Doubts   []string    `json:"doubts,omitempty"`
+		Rows     []struct{}  `json:"rows"`
 	}{Question: f.asked, Answer: f.answer.Verdict.String(), Why: f.answer.Why, Rows: []struct{}{}}
 	for _, rep := range t.Reports {
 		v := &finding{rep}
@@ -258,9 +265,6 @@ func (q *question) printJSON(w io.Writer, t *investigate.Trail, f *finds) error 
 	}
 	for i := range f.answer.Doubts {
 		out.Doubts = append(out.Doubts, f.answer.Doubts[i].String())
-	}
-	if q.proof {
-		out.Proof = f.proofs()
 	}
 	b, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
@@ -274,6 +278,11 @@ func (q *question) printJSON(w io.Writer, t *investigate.Trail, f *finds) error 
 	} else if err := q.printRows(w, f); err != nil {
 		return err
 	}
+	if q.proof {
+		if err := printProofs(w, f); err != nil {
+			return err
+		}
+	}
 	_, err = fmt.Fprintf(w, "%s\n", tail)
 	return err
 }
@@ -283,19 +292,46 @@ func (q *question) printRows(w io.Writer, f *finds) error {
 	between := "\n  \"rows\": ["
 	for r := range f.all {
 		b, err := rowJSON(f.columns, r, q.proof)
+		if err == nil {
+			err = printElement(w, between, b)
+		}
 		if err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		if err := json.Indent(&text, b, "    ", "  "); err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(w, "%s\n    %s", between, safeJSONText(text.Bytes())); err != nil {
 			return err
 		}
 		between = ","
 	}
 	_, err := fmt.Fprint(w, "\n  ]")
+	return err
+}
+
+// printProofs prints what it rests on, if there is anything.
+func printProofs(w io.Writer, f *finds) error {
+	first := ",\n  \"proof\": ["
+	between := first
+	for r := range f.proofs {
+		b, err := json.Marshal(r)
+		if err == nil {
+			err = printElement(w, between, b)
+		}
+		if err != nil {
+			return err
+		}
+		between = ","
+	}
+	if between == first {
+		return nil
+	}
+	_, err := fmt.Fprint(w, "\n  ]")
+	return err
+}
+
+// printElement prints an element of a list that stands in an object.
+func printElement(w io.Writer, between string, b []byte) error {
+	var text bytes.Buffer
+	if err := json.Indent(&text, b, "    ", "  "); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s\n    %s", between, safeJSONText(text.Bytes()))
 	return err
 }
 

@@ -25,8 +25,8 @@ func (q *queryTrail) declare(fs *flag.FlagSet) {
 	fs.StringVar(&q.keys, "query-keys", "", "the `directory` of the keys of that log, made if there are none\n(default: that of --query-trail with -keys at its end)")
 }
 
-// record seals what was asked and what was answered.
-func (q *queryTrail) record(line []string, a *investigate.Answer, trail *investigate.Trail) error {
+// record seals what was asked of the trails in dirs and what was answered.
+func (q *queryTrail) record(line []string, a *investigate.Answer, reports []*auditlog.Report, dirs []string) error {
 	if q.dir == "" {
 		return nil
 	}
@@ -51,8 +51,8 @@ func (q *queryTrail) record(line []string, a *investigate.Answer, trail *investi
 	}{rand.Text(), stamp(time.Now()), "audit.queried", "success", whoAsks(), map[string]string{
 		"query": strings.Join(line, " "), "answer": a.Verdict.String(), "why": a.Why,
 	}}
-	for i, rep := range trail.Reports {
-		event.Details["trail "+strconv.Itoa(i+1)] = rep.Dir + ": " + (&finding{rep}).integrity() + ", " + (&finding{rep}).completeness()
+	for i, rep := range reports {
+		event.Details["trail "+strconv.Itoa(i+1)] = dirs[i] + ": " + (&finding{rep}).integrity() + ", " + (&finding{rep}).completeness()
 	}
 	b, err := json.Marshal(event)
 	if err == nil {

@@ -53,20 +53,25 @@ func (q *question) ask(c *call, f func(context.Context, *investigate.Trail) (*fi
 	default:
 		return usageError("--format %s: it is table, text, csv or json", q.format)
 	}
-	trail, bars, err := q.open(c, c.args)
+	found, trail, err := q.find(c, f)
 	if err != nil {
 		return err
 	}
-	found, err := f(context.Background(), trail)
-	bars.done()
-	if err != nil {
-		return err
+	if c.shared != nil {
+		c.shared.found, err = found, c.shared.ready()
+	} else {
+		err = q.recorded(c, &found.answer, trail.Reports, c.args)
 	}
-	if err := q.recorded(c, &found.answer, trail); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := q.print(c, trail, found); err != nil {
 		return err
+	}
+	if c.shared != nil {
+		if err := q.printJSON(c.shared.json, trail, found); err != nil {
+			return err
+		}
 	}
 	if code := found.code(); code != exitOK {
 		return &exitError{code: code}
@@ -74,10 +79,26 @@ func (q *question) ask(c *call, f func(context.Context, *investigate.Trail) (*fi
 	return nil
 }
 
+// find asks the trail that the question was given, or opens one.
+func (q *question) find(c *call, f func(context.Context, *investigate.Trail) (*finds, error)) (*finds, *investigate.Trail, error) {
+	ctx := context.Background()
+	if c.shared != nil {
+		found, err := f(ctx, c.shared.trail)
+		return found, c.shared.trail, err
+	}
+	trail, bars, err := q.open(c, c.args)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer bars.done()
+	found, err := f(ctx, trail)
+	return found, trail, err
+}
+
 // recorded records the query. What nobody knows of was not read: the record comes
 // before the answer.
-func (q *question) recorded(c *call, a *investigate.Answer, trail *investigate.Trail) error {
-	if err := q.queries.record(c.line, a, trail); err != nil {
+func (q *question) recorded(c *call, a *investigate.Answer, reports []*auditlog.Report, dirs []string) error {
+	if err := q.queries.record(c.line, a, reports, dirs); err != nil {
 		return fmt.Errorf("the query could not be recorded, so it is not answered: %w", err)
 	}
 	return nil
@@ -106,11 +127,8 @@ func (q *question) verified(c *call, dirs []string) (*investigate.Trail, *bars, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := trail.Verify(context.Background()); err != nil {
-		return nil, nil, err
-	}
-	bars.done()
-	return trail, bars, nil
+	defer bars.done()
+	return trail, bars, trail.Verify(context.Background())
 }
 
 // health is how good a trail is, as an answer: whether it is intact and complete.

@@ -62,7 +62,7 @@ func (r *reporter) run(c *call, q *question, out string) error {
 	}
 	state := health(trail, "a report")
 	page.Beside = q.beside
-	if err := q.recorded(c, &state, trail); err != nil {
+	if err := q.recorded(c, &state, trail.Reports, c.args); err != nil {
 		return err
 	}
 	if out == "-" {

@@ -19,10 +19,12 @@ const (
 	maxOfUser     = 200    // sessions in the picture of such a user
 	maxListed     = 10_000 // sessions in the list
 	maxUserRows   = 1000   // users in the list
-	maxRecords    = 50_000 // records of the pictures
 	maxDoubtLines = 20
 	maxKinds      = 200 // of events that are counted by name
 )
+
+// maxRecords is how many records of the pictures it holds. A variable for tests.
+var maxRecords = 50_000
 
 const otherKinds scsguard.EventKind = "(others)"
 
@@ -96,12 +98,22 @@ type reportRecord struct {
 	Text   string
 }
 
-// gather reads the trail twice: what sessions there were, then the records of
-// those that are shown.
+// gather reads the trail once, or twice if it has more records than a page can hold:
+// what sessions there were and what is counted, then the records that are shown.
 func (r *reporter) gather(ctx context.Context, trail *investigate.Trail) (*reportPage, error) {
-	list, answer, err := trail.Sessions(ctx, investigate.Filter{User: r.user, From: r.from, To: r.to})
-	if err != nil {
-		return nil, err
+	var list []investigate.Listed
+	var answer investigate.Answer
+	t := &tally{user: r.user, from: r.from, to: r.to}
+	for _, err := range trail.Together(ctx,
+		investigate.Question{Ask: func(trail *investigate.Trail) (err error) {
+			list, answer, err = trail.Sessions(ctx, investigate.Filter{User: r.user, From: r.from, To: r.to})
+			return err
+		}},
+		investigate.Question{Ask: func(trail *investigate.Trail) error { return trail.Collect(ctx, t.collect) }},
+	) {
+		if err != nil {
+			return nil, err
+		}
 	}
 	p := &reportPage{Made: stamp(time.Now()), By: whoAsks(), User: r.user, Asked: !r.from.IsZero() || !r.to.IsZero(),
 		State: stateOf(health(trail, "")), Total: len(list), Aggregated: len(list) > maxPictured,
@@ -114,7 +126,13 @@ func (r *reporter) gather(ctx context.Context, trail *investigate.Trail) (*repor
 		}
 	}
 	people := p.group(list)
-	if err := p.read(ctx, trail, r, people); err != nil {
+	if err := t.exact(ctx, trail, p, people); err != nil {
+		return nil, err
+	}
+	t.tell(people)
+	p.countKinds(t)
+	p.choose(people)
+	if err := t.show(ctx, trail, p); err != nil {
 		return nil, err
 	}
 	if p.Aggregated {
@@ -254,72 +272,12 @@ func alarming(e *investigate.Glance) bool {
 	return e.Outcome == string(scsguard.OutcomeFailure)
 }
 
-// read counts the events of the period and keeps the records of those users who
-// get a picture.
-func (p *reportPage) read(ctx context.Context, trail *investigate.Trail, r *reporter, people map[string]*reportUser) error {
-	kinds := make(map[scsguard.EventKind]int)
-	looks := make(map[scsguard.EventKind]int)
-	wanted := func(e *investigate.Glance) bool {
-		return !e.Own && !e.Time.Before(p.From) && !e.Time.After(p.To) && (r.user == "" || e.User == r.user)
-	}
-	err := trail.Glance(ctx, func(e *investigate.Glance) bool {
-		if !wanted(e) {
-			return false
-		}
-		kind := e.Kind
-		if kinds[kind] == 0 && len(kinds) >= maxKinds { // an application names its own
-			kind = otherKinds
-		}
-		kinds[kind]++
-		if alarming(e) {
-			looks[kind]++
-			if u := people[e.User]; u != nil {
-				u.Look++
-			} else if e.User != "" && len(people) < maxUserRows+maxListed { // who never came in
-				people[e.User] = &reportUser{Name: e.User, Look: 1, First: e.Time, Last: e.Time}
-			}
-		}
-		return false
-	}, nil)
-	if err != nil {
-		return err
-	}
-	for _, kind := range slices.SortedFunc(maps.Keys(kinds), func(a, b scsguard.EventKind) int {
-		return cmp.Or(cmp.Compare(min(looks[b], 1), min(looks[a], 1)), strings.Compare(string(a), string(b)))
+func (p *reportPage) countKinds(t *tally) {
+	for _, kind := range slices.SortedFunc(maps.Keys(t.kinds), func(a, b scsguard.EventKind) int {
+		return cmp.Or(cmp.Compare(min(t.looks[b], 1), min(t.looks[a], 1)), strings.Compare(string(a), string(b)))
 	}) {
-		p.Counts = append(p.Counts, reportCount{plural("event", kinds[kind]) + ": " + string(kind), kinds[kind], looks[kind] > 0})
+		p.Counts = append(p.Counts, reportCount{plural("event", t.kinds[kind]) + ": " + string(kind), t.kinds[kind], t.looks[kind] > 0})
 	}
-	p.choose(people)
-	if len(p.Users) == 0 {
-		return nil
-	}
-	shown := make(map[string]*reportUser)
-	for _, u := range p.Users {
-		shown[u.Name] = u
-	}
-	n := 0
-	err = trail.Glance(ctx, func(e *investigate.Glance) bool {
-		return shown[e.User] != nil && wanted(e)
-	}, func(e *investigate.Event) error {
-		u := shown[e.User]
-		if n++; n > maxRecords {
-			p.LeftOut++
-			return nil
-		}
-		keep := *e
-		keep.Raw = nil // nothing of it is shown, and it is not valid any longer
-		u.Records = append(u.Records, reportRecord{Event: keep, Text: keep.Sentence()})
-		return nil
-	})
-	n = 0
-	for _, u := range p.Users {
-		slices.SortStableFunc(u.Records, func(a, b reportRecord) int { return a.Event.Time.Compare(b.Event.Time) })
-		for i := range u.Records {
-			n++
-			u.Records[i].Number = n
-		}
-	}
-	return err
 }
 
 // choose says who is listed and who gets a picture: everybody, or when that would

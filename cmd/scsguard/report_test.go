@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard/auditlog"
 )
 
 // reported writes the report of a place.
@@ -113,6 +117,75 @@ func TestAReportShowsThePeriodThatWasAskedFor(t *testing.T) {
 	page, _ := reported(t, told(t), "--from", minute(18), "--to", minute(40))
 	require.Equal(t, 1, strings.Count(page, `<rect class="bar `))
 	require.NotContains(t, page, minute(5))
+}
+
+// What is read in one pass, or has to be read again because it is too much or the trail
+// was verified before, is the same page.
+func TestAReportIsTheSameHoweverItIsRead(t *testing.T) {
+	ctx := t.Context()
+	for name, p := range map[string]*place{"office": office(t), "crowd": crowd(t, maxPictured+50), "two at a time": twoAtATime(t)} {
+		t.Run(name, func(t *testing.T) {
+			var q question
+			q.keys, q.anchors = list{p.key}, list{p.anchor}
+			gather := func(r reporter, verified bool) *reportPage {
+				trail, _, err := q.open(&call{stderr: io.Discard}, []string{p.trail})
+				require.NoError(t, err)
+				if verified {
+					require.NoError(t, trail.Verify(ctx))
+				}
+				page, err := r.gather(ctx, trail)
+				require.NoError(t, err)
+				page.Made = ""
+				return page
+			}
+			for _, r := range []reporter{{}, {user: "alice"}, {user: "user0007"}, {from: begun.Add(-5 * time.Hour), to: begun.Add(-4 * time.Hour)}} {
+				want := gather(r, false)
+				require.NotEmpty(t, want.Counts)
+				require.Equal(t, want, gather(r, true))
+				records := 0
+				for _, u := range want.Users {
+					records += len(u.Records)
+				}
+				defer func(n int) { maxRecords = n }(maxRecords)
+				maxRecords = records // in the crowd, there are many more that are not shown
+				require.Equal(t, want, gather(r, false))
+				maxRecords = 50_000
+				defer func(n int) { maxNames = n }(maxNames)
+				maxNames = 2 // there are no more without a session
+				require.Equal(t, want, gather(r, false))
+				maxNames = 100_000
+			}
+		})
+	}
+}
+
+// twoAtATime is a trail of two processes that ran at the same time.
+func twoAtATime(t *testing.T) *place {
+	p, s := newPlace(t), &storyteller{random: rand.New(rand.NewPCG(5, 6))}
+	start := begun.Add(-6 * time.Hour)
+	logs := []*auditlog.Log{p.open(), p.open()}
+	for i := range 12 {
+		s.session([]string{"alice", "bob"}[i%2], start.Add(time.Duration(i*10)*time.Minute), i%3 == 0)
+		s.say("login_failed", "mallory", "", nil, start.Add(time.Duration(i*20)*time.Minute), `,"reason":"password"`)
+		for j, e := range s.events {
+			require.NoError(t, logs[(i+j)%2].Append(t.Context(), [][]byte{[]byte(e)}))
+		}
+		s.events = nil
+	}
+	require.NoError(t, logs[0].Close())
+	require.NoError(t, logs[1].Close())
+	return p
+}
+
+// The clock of whoever recorded it was wrong by a year, and no session was there then.
+func TestWhatLiesOutsideOfTheTimeThatIsShownIsNotCounted(t *testing.T) {
+	p := told(t)
+	p.add(t, line("login_failed", "mallory", "", 0, 1, `,"reason":"password"`))
+	page, _ := reported(t, p)
+	require.Contains(t, page, "mallory")
+	p.add(t, strings.Replace(line("login_failed", "oscar", "", 0, 2, `,"reason":"password"`), minute(2), "2001-01-01T00:00:00.000000Z", 1))
+	page, _ = reported(t, p)
+	require.NotContains(t, page, "oscar")
 }
 
 func TestNoTimeAboveATimelineIsCutOff(t *testing.T) {
