@@ -57,8 +57,8 @@ type Event struct {
 	Others      []string
 	Max         int
 	Details     map[string]string
-	unreadable  bool // it is no event, or a time in it cannot be read
-	retracts    string
+	unreadable  bool   // it is no event, or a time in it cannot be read
+	retracts    string // the ID of an event of the same kind
 }
 
 // Addr is where the event came from, invalid if the record does not say.
@@ -352,7 +352,12 @@ func (f *fields) event(r *auditlog.Record, e *Event, in interner) {
 	for _, v := range [...][]byte{f.id, f.kind, f.outcome, f.user, f.session} {
 		good = good && !f.alien(v)
 	}
-	e.retracts = e.Details["retracts"]
+	// What the guard takes back it says did not succeed, under the kind it had. Details
+	// may also be the application's, and what is in them a visitor's. And an ending is
+	// never taken back.
+	if e.Outcome == string(scsguard.OutcomeFailure) && e.Kind != scsguard.EventLogout && e.Kind != scsguard.EventTimeout {
+		e.retracts = e.Details["retracts"]
+	}
 	e.unreadable = !good || e.Kind == "" || e.Time.IsZero()
 	if e.Own && e.Kind != "" {
 		e.Time, e.unreadable = e.Sealed, false

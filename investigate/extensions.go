@@ -73,7 +73,7 @@ func (h *History) movements(rule Rule) []Movement {
 		if !e.succeeded() {
 			continue
 		}
-		if !retracted[e.ID] && (e.begins() || e.Kind == scsguard.EventReauth || e.Kind == scsguard.EventPrivilegeChange && len(e.AuthMethods) > 0) {
+		if !retracted.has(e) && (e.begins() || e.Kind == scsguard.EventReauth || e.Kind == scsguard.EventPrivilegeChange && len(e.AuthMethods) > 0) {
 			if a := e.Addr(); a.IsValid() {
 				proved = rule.network(a)
 			}
@@ -85,7 +85,7 @@ func (h *History) movements(rule Rule) []Movement {
 		if e.IdleExpires.IsZero() || !e.begins() && !extends {
 			continue
 		}
-		m := Movement{Event: e, IdleBefore: idle, AbsoluteBefore: absolute, Retracted: retracted[e.ID]}
+		m := Movement{Event: e, IdleBefore: idle, AbsoluteBefore: absolute, Retracted: retracted.has(e)}
 		if !m.Retracted {
 			if extends {
 				m.judge(rule, proved, reauth)

@@ -27,15 +27,10 @@ func newHistory(id string, events []Event) *History {
 		}
 		return byTime(a, b)
 	})
-	retracted := make(map[string]bool)
-	for i := range h.Events {
-		if id := h.Events[i].retracts; id != "" {
-			retracted[id] = true
-		}
-	}
+	retracted := h.retracted()
 	for i := range h.Events {
 		e := &h.Events[i]
-		if retracted[e.ID] && !e.begins() {
+		if retracted.has(e) && !e.begins() {
 			h.count(e.SessionSeq, e.Time)
 			h.Session.Events++
 			if e.Kind == scsguard.EventExtend {
@@ -93,7 +88,7 @@ func (h *History) around(at time.Time) (before, after *Event) {
 	retracted := h.retracted()
 	for i := range h.Events {
 		e := &h.Events[i]
-		if !e.lives() || retracted[e.ID] {
+		if !e.lives() || retracted.has(e) {
 			continue
 		}
 		switch {
@@ -108,14 +103,23 @@ func (h *History) around(at time.Time) (before, after *Event) {
 	return before, after
 }
 
-func (h *History) retracted() map[string]bool {
-	ids := make(map[string]bool)
-	for i := range h.Events {
-		if id := h.Events[i].retracts; id != "" {
-			ids[id] = true
-		}
+// retracted are the events that were taken back, by ID and kind.
+type retracted map[[2]string]bool
+
+func (r retracted) add(e *Event) {
+	if e.retracts != "" {
+		r[[2]string{e.retracts, string(e.Kind)}] = true
 	}
-	return ids
+}
+
+func (r retracted) has(e *Event) bool { return r[[2]string{e.ID, string(e.Kind)}] }
+
+func (h *History) retracted() retracted {
+	all := make(retracted)
+	for i := range h.Events {
+		all.add(&h.Events[i])
+	}
+	return all
 }
 
 // missingText names numbers that are not there.

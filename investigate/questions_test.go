@@ -286,3 +286,53 @@ func TestAU_7_EventsAreTheSealedBytesInTheirOrder(t *testing.T) {
 	}))
 	require.Equal(t, events, got)
 }
+
+// The details of an application's event are the application's, and what is in them may
+// be a visitor's: the name of an ending can be guessed, for it is that of the session.
+func TestOnlyTheGuardTakesAnEventBack(t *testing.T) {
+	for name, more := range map[string][]string{
+		"an event that succeeded":  {`"details":{"retracts":"S/end"}`},
+		"an event of another kind": {`"outcome":"failure"`, `"details":{"retracts":"S/end"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHand(t)
+			trail := h.write(h.login("S", 0), h.ev("transfer", "S", 2, 1, more...), h.logout("S", 3, 5), h.login("T", 50), h.logout("T", 2, 51)).trail()
+			require.Equal(t, No, h.alive(trail, "S", 6).Verdict)
+			list, _, err := trail.Sessions(context.Background(), Filter{Session: "S"})
+			require.NoError(t, err)
+			require.Equal(t, "logout (user)", list[0].State)
+			require.Zero(t, list[0].Missing)
+		})
+	}
+	t.Run("an extension by an event of another kind", func(t *testing.T) {
+		h := newHand(t)
+		extension := h.extend("S", 2, 5, "request")
+		back := h.ev("transfer", "S", 3, 6, `"outcome":"failure"`, limits(20, 480), oldLimits(7, 480), fmt.Sprintf(`"details":{"retracts":"E%d"}`, h.n))
+		trail := h.write(h.login("S", 0), extension, back, h.login("T", 50), h.logout("T", 2, 51)).trail()
+		require.Equal(t, Yes, h.alive(trail, "S", 15).Verdict, "until 20, not until 7")
+		list, _, err := trail.Sessions(context.Background(), Filter{Session: "S"})
+		require.NoError(t, err)
+		require.Equal(t, at(20), list[0].IdleExpires)
+		moves, _, err := trail.Extensions(context.Background(), "S", Rule{})
+		require.NoError(t, err)
+		require.False(t, moves[1].Retracted)
+	})
+	t.Run("an ending, under its own kind", func(t *testing.T) {
+		h := newHand(t)
+		trail := h.write(h.login("S", 0), h.logout("S", 2, 5), h.ev("logout", "S", 3, 6, `"outcome":"failure"`, `"details":{"retracts":"S/end"}`)).trail()
+		require.Equal(t, No, h.alive(trail, "S", 6).Verdict)
+	})
+}
+
+// Of two events with one ID and different sessions neither is a repetition: else one
+// that somebody has given the ID of another could hide it.
+func TestAnEventOfAnotherSessionIsNoRepetition(t *testing.T) {
+	h := newHand(t)
+	other := strings.Replace(h.ev("transfer", "T", 2, 1, `"user":"bob"`), `"user":"alice",`, "", 1)
+	other = strings.Replace(other, fmt.Sprintf(`"id":"E%d"`, h.n), `"id":"S/end"`, 1)
+	trail := h.write(h.login("S", 0), h.login("T", 0), other, h.logout("S", 2, 5), h.logout("T", 3, 6)).trail()
+	list, _, err := trail.Sessions(context.Background(), Filter{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"logout (user)", "logout (user)"}, []string{list[0].State, list[1].State})
+	require.Zero(t, list[0].Missing+list[1].Missing)
+}

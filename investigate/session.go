@@ -58,8 +58,9 @@ type Session struct {
 	moved   uint64        // the number of the event that last set the deadlines
 	movedAt int64         // its time, in microseconds
 	movedBy string        // and its ID, unless it was mere activity
-	seenAt  uint64        // the number of the event that names IP
-	proved  uint64        // the number of the event that last named Methods
+	movedAs scsguard.EventKind
+	seenAt  uint64 // the number of the event that names IP
+	proved  uint64 // the number of the event that last named Methods
 	// A new token may count as activity; not every event of one names the deadlines.
 	renewed   uint64 // the number of the last event of that kind
 	renewedAt time.Time
@@ -128,16 +129,16 @@ func (s *Session) touch(ref Ref, seq uint64, at, idle, absolute time.Time) {
 	if at.After(s.Last) {
 		s.Last, s.LastRef = at, ref
 	}
-	s.set(seq, at, idle, absolute, "")
+	s.set(seq, at, idle, absolute, "", scsguard.EventExtend)
 }
 
 // set takes the deadlines that an event has set, unless a later one was there
 // before. Two events of one moment may share a number.
-func (s *Session) set(seq uint64, at, idle, absolute time.Time, id string) bool {
+func (s *Session) set(seq uint64, at, idle, absolute time.Time, id string, kind scsguard.EventKind) bool {
 	if seq < s.moved || seq == s.moved && at.UnixMicro() < s.movedAt {
 		return false
 	}
-	s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedAt, s.movedBy = idle, absolute, seq, at.UnixMicro(), id
+	s.IdleExpires, s.AbsoluteEnd, s.moved, s.movedAt, s.movedBy, s.movedAs = idle, absolute, seq, at.UnixMicro(), id, kind
 	return true
 }
 
@@ -164,7 +165,7 @@ func (s *Session) deadlines(e *Event) {
 	}
 	switch {
 	case !e.IdleExpires.IsZero():
-		if !s.set(e.SessionSeq, e.Time, e.IdleExpires, e.AbsoluteEnd, e.ID) {
+		if !s.set(e.SessionSeq, e.Time, e.IdleExpires, e.AbsoluteEnd, e.ID, e.Kind) {
 			return
 		}
 		if e.Kind == scsguard.EventExtend && e.Reason == "activity" {
@@ -187,12 +188,12 @@ func (s *Session) retract(e *Event) {
 
 func (s *Session) takeBack(r *retraction) {
 	switch {
-	case r.id == s.beginID || r.kind == scsguard.EventLogin || r.kind == scsguard.EventEnroll:
+	case r.kind == scsguard.EventLogin || r.kind == scsguard.EventEnroll:
 		s.Retracted = true
 		if s.BeginRef == (Ref{}) {
 			s.BeginRef = r.ref
 		}
-	case r.id == s.movedBy && !r.idle.IsZero(): // mere activity is never retracted
+	case r.id == s.movedBy && r.kind == s.movedAs && !r.idle.IsZero(): // mere activity is never retracted
 		s.IdleExpires, s.AbsoluteEnd = r.idle, r.absolute
 	}
 }
@@ -228,7 +229,7 @@ func (s *Session) end(e *Event) {
 	}
 	s.Over = e.Time
 	if !e.IdleExpires.IsZero() {
-		s.set(e.SessionSeq, e.Time, e.IdleExpires, e.AbsoluteEnd, e.ID)
+		s.set(e.SessionSeq, e.Time, e.IdleExpires, e.AbsoluteEnd, e.ID, e.Kind)
 	}
 	for _, limit := range []time.Time{e.IdleExpires, e.AbsoluteEnd} {
 		if !limit.IsZero() && limit.Before(s.Over) {

@@ -18,15 +18,15 @@ type Transaction struct {
 // answers whether the session it was done in was alive then.
 func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answer, error) {
 	var found []Event
-	var retracted map[string]bool
+	var gone retracted
 	d, err := t.read(ctx, func() query {
-		found, retracted = nil, make(map[string]bool)
+		found, gone = nil, make(retracted)
 		return query{want: func(f *fields) bool { return string(plain(f.transaction)) == id }, visit: func(e *Event) error {
 			if e.Own {
 				return nil
 			}
 			if e.retracts != "" {
-				retracted[e.retracts] = true
+				gone.add(e)
 				return nil
 			}
 			keep := *e
@@ -50,7 +50,7 @@ func (t *Trail) Transaction(ctx context.Context, id string) ([]Transaction, Answ
 	var list []Transaction
 	sum := Answer{Verdict: Yes}
 	for _, e := range found {
-		x := d.transaction(e, retracted[e.ID], lives)
+		x := d.transaction(e, gone.has(&e), lives)
 		list = append(list, x)
 		if len(list) == 1 || weaker(x.Life.Verdict, sum.Verdict) {
 			sum = x.Life
