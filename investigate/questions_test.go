@@ -317,6 +317,17 @@ func TestOnlyTheGuardTakesAnEventBack(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, moves[1].Retracted)
 	})
+	t.Run("a transaction by one that succeeded", func(t *testing.T) {
+		h := newHand(t)
+		transfer := h.ev("transfer", "S", 2, 1, `"transaction":"X"`)
+		other := h.ev("transfer", "S", 3, 2, fmt.Sprintf(`"transaction":"X","details":{"retracts":"E%d"}`, h.n))
+		trail := h.write(h.login("S", 0), transfer, other, h.logout("S", 4, 5)).trail()
+		list, a, err := trail.Transaction(context.Background(), "X")
+		require.NoError(t, err)
+		require.Equal(t, Yes, a.Verdict)
+		require.Len(t, list, 2)
+		require.False(t, list[0].Retracted)
+	})
 	t.Run("an ending, under its own kind", func(t *testing.T) {
 		h := newHand(t)
 		trail := h.write(h.login("S", 0), h.logout("S", 2, 5), h.ev("logout", "S", 3, 6, `"outcome":"failure"`, `"details":{"retracts":"S/end"}`)).trail()
