@@ -249,7 +249,7 @@ func (p *pass) record(r *auditlog.Record) error {
 // maxTogether is how many events and sessions all questions of a pass keep at most,
 // as long as there are several: a pass must not cost what a question alone may, many
 // times over. A variable for tests.
-var maxTogether = 600_000
+var maxTogether = 500_000
 
 // leave takes those out of the pass that have failed, and, where all together keep
 // too much, lets those who were asked last wait for another one.

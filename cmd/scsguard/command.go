@@ -238,7 +238,7 @@ func (cmd *command) explain(w io.Writer) {
 			first = false
 		}
 		_, text := flag.UnquoteUsage(f)
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && !strings.Contains(text, "default") {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && !strings.Contains(text, "default") && !strings.Contains(text, "required") {
 			text += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(w, "  %s\n      %s\n", flagUsage(f), strings.ReplaceAll(text, "\n", "\n      "))

@@ -36,6 +36,9 @@ deadline is not the one that the trail knows.` + questionHelp,
 							out.rows = append(out.rows, movementRow(m))
 						}
 					}
+					if n := len(moves) - len(out.rows); n > 0 {
+						out.note = "not shown: " + count(n, "movement") + " by mere activity; --all shows them, too"
+					}
 					return out, err
 				})
 			}

@@ -18,6 +18,7 @@ import (
 type finds struct {
 	asked   string // the question, in words
 	answer  investigate.Answer
+	note    string // what is not shown
 	columns []string
 	rows    []row
 	// Of rows that would be many, at makes the i-th of n when it is printed.
@@ -179,6 +180,9 @@ func (q *question) printVerdict(w io.Writer, t *investigate.Trail, f *finds) {
 			break
 		}
 		fmt.Fprintf(w, "doubt         %s\n", oneLine(f.answer.Doubts[i].String()))
+	}
+	if f.note != "" {
+		fmt.Fprintf(w, "note          %s\n", f.note)
 	}
 }
 

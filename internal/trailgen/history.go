@@ -69,6 +69,9 @@ func (a *Actor) Step() {
 		})
 	case n < 35:
 		guard(func(ctx context.Context, g *scsguard.Guard) error {
+			if _, ok := g.Current(ctx); !ok {
+				return nil // a bank asks for a login first
+			}
 			return g.Record(ctx, scsguard.Event{Kind: "transfer", Transaction: fmt.Sprintf("T%d", a.Rand.Uint32())})
 		})
 	case n < 36:
