@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/scsguard/scsguard"
 )
 
 // Active answers whether a session was alive at a moment.
@@ -147,6 +149,10 @@ func (d *doubts) active(h *History, at time.Time) Answer {
 func (h *History) outside(at time.Time) (a Answer, sure bool) {
 	switch {
 	case h.Retracted:
+		if e := h.used(); e != nil {
+			return answer(Yes, []Ref{h.BeginRef}, "").doubted([]Doubt{{Kind: DoubtSequence, Refs: []Ref{e.Ref},
+				Detail: "its login was retracted, and yet it was used at " + stamp(e.Time)}}), true
+		}
 		return answer(No, []Ref{h.BeginRef}, "its login was retracted: it could not be completed, and nobody ever had this session"), true
 	case !h.Over.IsZero() && !at.Before(h.Over.Add(h.ClockDifference)):
 		return answer(No, []Ref{h.EndRef}, "it was over at %s: %s", stamp(h.Over), h.State(time.Time{}, false)), true
@@ -157,6 +163,21 @@ func (h *History) outside(at time.Time) (a Answer, sure bool) {
 		return answer(No, []Ref{h.BeginRef}, "it began at %s", stamp(h.Begin)), true
 	}
 	return Answer{}, false
+}
+
+// used returns an event of a session that nobody can ever have had: the first that only
+// its user could have caused.
+func (h *History) used() *Event {
+	retracted := h.retracted()
+	for i := range h.Events {
+		switch e := &h.Events[i]; e.Kind {
+		case scsguard.EventExtend, scsguard.EventRenew, scsguard.EventReauth, scsguard.EventPrivilegeChange:
+			if e.succeeded() && !retracted.has(e) {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // doubtsAt are the doubts about a moment that come from the session itself.

@@ -347,3 +347,16 @@ func TestAnEventOfAnotherSessionIsNoRepetition(t *testing.T) {
 	require.Equal(t, []string{"logout (user)", "logout (user)"}, []string{list[0].State, list[1].State})
 	require.Zero(t, list[0].Missing+list[1].Missing)
 }
+
+// Nobody ever had a session whose login was retracted. If the trail says that somebody
+// has used it, it contradicts itself, and nothing follows from that.
+func TestARetractedLoginOfASessionThatWasUsedIsADoubt(t *testing.T) {
+	h := newHand(t)
+	login := h.login("S", 0)
+	back := h.ev("login", "S", 1, 0.1, `"outcome":"failure"`, fmt.Sprintf(`"details":{"retracts":"E%d"}`, h.n))
+	trail := h.write(login, back, h.extend("S", 2, 5, "request"), h.login("T", 50), h.logout("T", 2, 51)).trail()
+	require.Equal(t, Unknown, h.alive(trail, "S", 6).Verdict)
+	h = newHand(t)
+	trail = h.write(login, back, h.login("T", 50), h.logout("T", 2, 51)).trail()
+	require.Equal(t, No, h.alive(trail, "S", 6).Verdict)
+}
