@@ -232,15 +232,17 @@ func (h *History) first() time.Time {
 
 // since returns the doubts of which something may have happened to a session
 // after its last event and until at.
-func (d *doubts) since(last, at time.Time) []Doubt {
-	var list []Doubt
-	for i := range d.list {
-		x := &d.list[i]
-		if !x.From.After(at) && (x.To.IsZero() || !x.To.Before(last)) {
-			list = append(list, *x)
+func (d *doubts) since(last, at time.Time) []Doubt { return d.within(last, at) }
+
+// verdict is that of active, for those who ask about many moments.
+func (d *doubts) verdict(h *History, at time.Time) Verdict {
+	if len(h.Events) > 0 && d.any(at, at) {
+		if a, sure := h.outside(at); sure {
+			return a.Verdict
 		}
+		return Unknown
 	}
-	return list
+	return d.active(h, at).Verdict
 }
 
 // hiding returns the doubts of which a whole session may be hidden that was alive

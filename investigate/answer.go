@@ -2,6 +2,7 @@ package investigate
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Verdict is an answer.
@@ -33,7 +34,8 @@ type Answer struct {
 	Why     string
 	// Rests names the records from which it follows.
 	Rests []Ref
-	// Doubts are the reasons for Unknown.
+	// Doubts are the reasons for Unknown. Of more than a hundred about one moment the
+	// first are named, and Why counts all.
 	Doubts []Doubt
 	// Tampering says that what is unknown is so because the trail was changed.
 	Tampering bool
@@ -57,19 +59,28 @@ func answer(v Verdict, rests []Ref, format string, args ...any) Answer {
 	return Answer{Verdict: v, Why: fmt.Sprintf(format, args...), Rests: rests}
 }
 
+// maxReasons is how many doubts an answer names.
+const maxReasons = 100
+
 // doubted is what remains of an answer in the face of doubts.
 func (a Answer) doubted(list []Doubt) Answer {
 	if len(list) == 0 {
 		return a
 	}
-	out := Answer{Verdict: Unknown, Rests: a.Rests, Doubts: list}
+	out := Answer{Verdict: Unknown, Rests: a.Rests}
 	out.Why = "something may be missing: " + list[0].String()
 	if n := len(list) - 1; n > 0 {
 		out.Why += fmt.Sprintf(" (and %d more)", n)
 	}
 	for i := range list {
 		out.Tampering = out.Tampering || list[i].Tampering()
+	}
+	if len(list) > maxReasons { // of each of many sessions
+		list = slices.Clone(list[:maxReasons])
+	}
+	for i := range list {
 		out.Rests = append(out.Rests, list[i].Refs...)
 	}
+	out.Doubts = list
 	return out
 }

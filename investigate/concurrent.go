@@ -137,12 +137,12 @@ func (d *doubts) pair(a, b *History, from, to time.Time) (Pair, bool) {
 	}
 	for _, at := range moments {
 		at = at.Truncate(time.Microsecond)
-		one, two := d.active(a, at), d.active(b, at)
+		one, two := d.verdict(a, at), d.verdict(b, at)
 		switch {
-		case one.Verdict == Yes && two.Verdict == Yes:
+		case one == Yes && two == Yes:
 			p.Verdict = Yes
 			return p, true
-		case one.Verdict != No && two.Verdict != No:
+		case one != No && two != No:
 			p.Verdict = Unknown
 		}
 	}
@@ -154,7 +154,7 @@ func (h *History) latest(d *doubts) time.Time {
 	switch {
 	case !h.Over.IsZero():
 		return h.Over
-	case len(d.since(h.Last, h.latestLimit())) > 0:
+	case d.any(h.Last, h.latestLimit()):
 		return later(h.AbsoluteEnd, h.Last)
 	}
 	return later(h.latestLimit(), h.Last)

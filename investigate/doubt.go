@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -68,6 +69,7 @@ type doubts struct {
 	last  time.Time
 	// longest is how long no session lives.
 	longest time.Duration
+	covered []time.Time // from, to, from, to, ...: the times that any doubt is about, in order; a zero to is the end
 }
 
 // doubtList is a list that does not grow without bounds.
@@ -79,6 +81,9 @@ const maxDoubts = 100_000
 
 // add returns where in the list a doubt is, or -1 if it is in the one for all.
 func (d *doubtList) add(x Doubt) int {
+	if !x.To.IsZero() { // clocks differ
+		x.From, x.To = earlier(x.From, x.To), later(x.From, x.To)
+	}
 	n := len(d.list)
 	if n < maxDoubts-1 {
 		d.list = append(d.list, x)
@@ -166,7 +171,7 @@ func newDoubts(reports []*auditlog.Report, longest time.Duration, v evidence) *d
 				x.From = at
 			}
 		case ok:
-			x.To = said.at
+			x.To = later(said.at, x.From)
 			x.Refs = append(x.Refs, said.ref)
 		}
 	}
@@ -347,8 +352,47 @@ func (v *evidence) own(e *Event) {
 	v.add(x)
 }
 
+// cover makes of all doubts the times that they cover, so that a question about
+// millions of moments need not look at each doubt for each of them.
+func (d *doubts) cover() {
+	byBegin := make([]*Doubt, len(d.list))
+	for i := range d.list {
+		byBegin[i] = &d.list[i]
+	}
+	slices.SortFunc(byBegin, func(a, b *Doubt) int { return a.From.Compare(b.From) })
+	d.covered = nil
+	for _, x := range byBegin {
+		n := len(d.covered)
+		if n > 0 && d.covered[n-1].IsZero() {
+			return
+		}
+		switch {
+		case n == 0 || x.From.After(d.covered[n-1]):
+			d.covered = append(d.covered, x.From, x.To)
+		case x.To.IsZero() || x.To.After(d.covered[n-1]):
+			d.covered[n-1] = x.To
+		}
+	}
+}
+
+// any reports whether a doubt overlaps a time.
+func (d *doubts) any(from, to time.Time) bool {
+	if len(d.covered) == 0 {
+		d.cover()
+	}
+	if to.Before(from) {
+		return slices.ContainsFunc(d.list, func(x Doubt) bool { return x.overlaps(from, to) })
+	}
+	// The first one that is not over before it begins.
+	i := sort.Search(len(d.covered)/2, func(i int) bool { end := d.covered[2*i+1]; return end.IsZero() || !end.Before(from) })
+	return 2*i < len(d.covered) && !d.covered[2*i].After(to)
+}
+
 // within returns the doubts that overlap a time.
 func (d *doubts) within(from, to time.Time) []Doubt {
+	if !d.any(from, to) {
+		return nil
+	}
 	var list []Doubt
 	for i := range d.list {
 		if d.list[i].overlaps(from, to) {

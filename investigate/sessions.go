@@ -100,7 +100,7 @@ func (d *doubts) listed(s *Session) Listed {
 	l := Listed{Session: s, State: s.State(d.last, d.crashed(s)), Until: s.Over, Certain: s.Missing == 0 && !s.Begin.IsZero()}
 	if s.Over.IsZero() {
 		l.Until = s.Last
-		l.Certain = l.Certain && len(d.since(s.Last, d.last)) == 0
+		l.Certain = l.Certain && !d.any(s.Last, d.last)
 	}
 	return l
 }
