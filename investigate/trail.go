@@ -54,11 +54,11 @@ func New(opts Options, reports ...*auditlog.Report) (*Trail, error) {
 }
 
 // Open returns the trail that logs make up. The first question verifies them and
-// reads them in the same pass, so that no byte is read twice; only of a trail that
-// was tampered with so that a stream is not signed, when copies of one stream are in
-// two logs, or when the order matters of streams that were written at the same time
-// (for a review, and if an event is in two of them), it reads again what counts. Nothing is answered from what
-// was not verified.
+// reads them in the same pass, so that no byte is read twice. What counts is read again
+// only if a stream is not signed, which is damage; if copies of one stream are in two
+// logs; or if the order matters of streams that were written at the same time: for a
+// review, and if an event is in two of them. Nothing is answered from what was not
+// verified. Several questions are asked in one pass by [Trail.Together].
 func Open(opts Options, logs ...Source) (*Trail, error) {
 	if len(logs) == 0 {
 		return nil, errors.New("investigate: no log")
