@@ -67,3 +67,15 @@ func (c *limited) Err() error {
 	}
 	return nil
 }
+
+// Value lets contexts that are derived from this one find the one with the timer, which
+// tells them without a goroutine for each.
+func (c *limited) Value(key any) any {
+	c.mu.Lock()
+	waited := c.waited
+	c.mu.Unlock()
+	if waited != nil {
+		return waited.Value(key)
+	}
+	return c.Context.Value(key)
+}

@@ -2,6 +2,7 @@ package scsguard
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,5 +62,28 @@ func TestWhatACallLeavesBehindMayStop(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, left.Err(), context.Canceled, "the visitor has hung up")
 		<-left.Done()
+	})
+}
+
+// A driver may derive several contexts from that of each call.
+func TestContextsWithinACallTakeNoGoroutineEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type name struct{}
+		c := limit(context.WithValue(t.Context(), name{}, "kept"), time.Second)
+		require.Equal(t, "kept", c.Value(name{}))
+		before := runtime.NumGoroutine()
+		var within []context.Context
+		for range 100 {
+			ctx, cancel := context.WithCancel(c)
+			defer cancel()
+			within = append(within, ctx)
+		}
+		require.Less(t, runtime.NumGoroutine(), before+50) // other tests run beside
+		require.Equal(t, "kept", within[0].Value(name{}))
+		c.end()
+		synctest.Wait()
+		for _, ctx := range within {
+			require.Error(t, ctx.Err())
+		}
 	})
 }
