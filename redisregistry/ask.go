@@ -103,9 +103,10 @@ func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {
 	if len(calls) == 0 {
 		return nil, nil
 	}
+	var refused refusals
 	first, err := l.run(s, calls[0].key, calls[0].args...) // Redis has the script from here on, unless somebody flushes it
-	if err != nil || len(calls) == 1 {
-		return []any{first}, err
+	if err = refused.spare(err); err != nil || len(calls) == 1 {
+		return []any{first}, errors.Join(err, refused.first)
 	}
 	commands := make([]command, len(calls)-1)
 	for i, c := range calls[1:] {
@@ -116,16 +117,17 @@ func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {
 		return nil, err
 	}
 	for i := range rest {
-		if isUnknown(rest[i]) {
-			if rest[i], err = l.run(s, calls[i+1].key, calls[i+1].args...); err != nil {
-				return nil, err
-			}
+		err, _ := rest[i].(error)
+		if isUnknown(err) {
+			rest[i], err = l.run(s, calls[i+1].key, calls[i+1].args...)
+		} else if err != nil {
+			err = fmt.Errorf("scsguard: %s: %w", s.name, err)
 		}
-		if refused, ok := rest[i].(redis.Error); ok {
-			return nil, fmt.Errorf("scsguard: %s: %w", s.name, refused)
+		if err = refused.spare(err); err != nil {
+			return nil, err
 		}
 	}
-	return append([]any{first}, rest...), nil
+	return append([]any{first}, rest...), refused.first
 }
 
 // ask runs a script that answers with a list and, as its last two elements, Redis's time

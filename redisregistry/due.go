@@ -17,12 +17,13 @@ func (r *Registry) Due(ctx context.Context, n int) (list []scsguard.Record, err 
 	if n <= 0 {
 		return nil, nil
 	}
+	var refused refusals
 	err = r.call(ctx, func(l *link) error {
 		if err := r.recheck(l); err != nil {
 			return err
 		}
 		for {
-			more, err := r.dueOnce(l, n, &list)
+			more, err := r.dueOnce(l, n, &list, &refused)
 			if err != nil || !more || len(list) >= n {
 				return err
 			}
@@ -31,22 +32,23 @@ func (r *Registry) Due(ctx context.Context, n int) (list []scsguard.Record, err 
 	if len(list) > 0 {
 		return list, nil // these are leased: what is left comes next time
 	}
-	return nil, err
+	return nil, errors.Join(err, refused.first)
 }
 
 // dueOnce goes through all parts. more says that what it did has made more due: the
 // rest of an EndAll was done.
-func (r *Registry) dueOnce(l *link, n int, list *[]scsguard.Record) (more bool, err error) {
-	parts, err := r.partsDue(l)
+func (r *Registry) dueOnce(l *link, n int, list *[]scsguard.Record, refused *refusals) (more bool, err error) {
+	parts, err := r.partsDue(l, refused)
 	if err != nil {
 		return false, err
 	}
 	for len(parts) > 0 && len(*list) < n {
 		var leased []leased
-		if leased, parts, err = r.lease(l, parts, min(n-len(*list), readBatch)); err != nil {
+		leased, parts, err = r.lease(l, parts, min(n-len(*list), readBatch))
+		if err = refused.spare(err); err != nil {
 			return false, err
 		}
-		resumed, err := r.attendAll(l, leased, list)
+		resumed, err := r.attendAll(l, leased, list, refused)
 		if err != nil {
 			return false, err
 		}
@@ -60,7 +62,7 @@ type duePart struct{ part, count int }
 
 // partsDue returns the parts in which something is due, in an order of chance, so
 // that sweeps of many processes do not meet.
-func (r *Registry) partsDue(l *link) ([]duePart, error) {
+func (r *Registry) partsDue(l *link, refused *refusals) ([]duePart, error) {
 	if _, err := l.pipeline(); err != nil { // for the time
 		return nil, err
 	}
@@ -76,7 +78,7 @@ func (r *Registry) partsDue(l *link) ([]duePart, error) {
 	var parts []duePart
 	for _, i := range rand.Perm(dueParts) {
 		count, err := redis.Int(replies[i], nil)
-		if err != nil {
+		if err = refused.spare(err); err != nil {
 			return nil, err
 		}
 		if count > 0 {
@@ -108,7 +110,7 @@ func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []
 	}
 	replies, err := l.runEach(leaseScript, calls)
 	if err != nil {
-		return nil, nil, err
+		return nil, rest, err
 	}
 	for i, reply := range replies {
 		texts, err := redis.Strings(reply, nil)
@@ -131,8 +133,8 @@ func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []
 }
 
 // attendAll decides what each entry needs, and adds to list the records that need
-// attention. resumed says that an EndAll was completed.
-func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record) (resumed bool, err error) {
+// attention. resumed says that the rest of an EndAll was done.
+func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record, refused *refusals) (resumed bool, err error) {
 	var intents []entry
 	var sessions []leased
 	var keys []scsguard.Key
@@ -146,67 +148,98 @@ func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record) (re
 	found, err := l.read(r.keyspace, keys...)
 	switch {
 	case isRefused(err) && len(sessions) > 1: // that one must not keep a sweep from the others
-		var refused error
 		for _, e := range sessions {
-			_, err := r.attendAll(l, []leased{e}, list)
-			if err != nil && !isRefused(err) {
+			if _, err := r.attendAll(l, []leased{e}, list, refused); err != nil {
 				return false, err
 			}
-			refused = errors.Join(refused, err)
 		}
-		err = refused
-	case err != nil:
+	case refused.spare(err) != nil:
 		return false, err
 	}
+	var todo chores
 	for i, s := range found {
-		rec, ok, failed := r.attend(l, sessions[i].entry, s, sessions[i].until)
-		if failed != nil && !isRefused(failed) {
-			return false, failed
+		rec, ok, err := r.attend(l, sessions[i], s, &todo)
+		if err = refused.spare(err); err != nil {
+			return false, err
 		}
-		if err = errors.Join(err, failed); ok {
+		if ok {
 			*list = append(*list, rec)
 		}
 	}
+	if err := r.tidy(l, todo, list, refused); err != nil {
+		return false, err
+	}
 	for _, e := range intents { // last: what they end is handed out by itself
-		if err := r.resume(l, e); err != nil {
+		if err := refused.spare(r.resume(l, e)); err != nil {
 			return false, err
 		}
 	}
-	return len(intents) > 0, err
+	return len(intents) > 0, nil
+}
+
+// chores are what entries need whose turn has come, for all of a kind in one round trip:
+// every session that lives comes once in its idle time, and most have been used since.
+type chores struct {
+	later []scriptCall // whom to look at when their time has come
+	gone  []entry      // of which nothing is left to be done
+	dead  []stored     // whose endings nobody has confirmed
+}
+
+// tidy does the chores, and hands out the endings.
+func (r *Registry) tidy(l *link, todo chores, list *[]scsguard.Record, refused *refusals) error {
+	if _, err := l.runEach(dueScript, todo.later); refused.spare(err) != nil {
+		return err
+	}
+	if err := r.unscheduleMany(l, todo.gone); refused.spare(err) != nil {
+		return err
+	}
+	dead := make([]scsguard.Record, len(todo.dead))
+	for i, s := range todo.dead {
+		dead[i] = s.rec
+	}
+	if err := r.forgetMany(l, dead); refused.spare(err) != nil { // whoever ended them may not have come to that
+		return err
+	}
+	for _, rec := range dead { // also if their places could not be dropped: the trail must have their endings
+		*list = append(*list, l.off.recordFromRedis(rec))
+	}
+	return nil
 }
 
 // attend decides what an entry whose turn has come needs.
-func (r *Registry) attend(l *link, e entry, s stored, lease string) (scsguard.Record, bool, error) {
+func (r *Registry) attend(l *link, e leased, s stored, todo *chores) (scsguard.Record, bool, error) {
 	none := scsguard.Record{}
 	switch {
 	case s.raw == nil, s.bad:
-		return r.lost(l, e, s)
+		return r.lost(l, e.entry, s)
 	case !s.there():
-		return none, false, r.wait(l, e, s, lease)
+		return none, false, r.wait(l, e.entry, s, e.until)
 	}
 	switch s.rec.State {
 	case scsguard.StateLive:
 		if due, _ := s.rec.Due(); due.After(l.now) {
 			if _, over := s.rec.Overdue(l.now); !over {
-				return none, false, r.schedule(l, s, due, lease)
+				todo.later = append(todo.later, r.scheduling(l, s, due, e.until))
+				return none, false, nil
 			}
 		}
 	case scsguard.StateReserved, scsguard.StateDetached:
 		if s.rec.Lease.After(l.now) {
-			return none, false, r.schedule(l, s, s.rec.Lease, lease)
+			todo.later = append(todo.later, r.scheduling(l, s, s.rec.Lease, e.until))
+			return none, false, nil
 		}
 	case scsguard.StateEnded:
 		if s.rec.Confirmed {
-			return none, false, r.unschedule(l, e)
+			todo.gone = append(todo.gone, e.entry)
+		} else {
+			todo.dead = append(todo.dead, s)
 		}
-		if err := r.forget(l, s.rec); err != nil { // whoever ended it may not have come to that
-			return none, false, err
-		}
+		return none, false, nil
 	default: // moved: whoever moved it may not have come to say so everywhere
 		if err := r.rekey(l, s.rec, s.key, s.rec.Successor); err != nil {
 			return none, false, err
 		}
-		return none, false, r.leave(l, e)
+		return none, false, r.leave(l, e.entry)
 	}
 	return l.off.recordFromRedis(s.rec), true, nil
 }
@@ -223,10 +256,8 @@ func (r *Registry) lost(l *link, e entry, s stored) (scsguard.Record, bool, erro
 	if err != nil || !buried {
 		return scsguard.Record{}, false, err
 	}
-	if err := r.release(l, e.user, e.session); err != nil {
-		return scsguard.Record{}, false, err
-	}
-	return l.off.recordFromRedis(now.rec), true, nil
+	err = r.release(l, e.user, e.session)
+	return l.off.recordFromRedis(now.rec), true, err
 }
 
 // wait is for a record that waits for its session to move to it. It is needed as long

@@ -62,6 +62,7 @@ type revocation struct {
 	part   int    // of Everyone: the part of the due entries it has come to,
 	cursor string // and where in it,
 	server string // as this server calls it, and no other one does
+	missed bool   // Redis has refused it for somebody: it is not over with the last part
 	// out takes what is ended. If it is nil a sweep goes on with what somebody else has
 	// begun: it spares those who have logged in since, and hands the endings to Due.
 	out *scsguard.Revoked
@@ -72,6 +73,9 @@ type revocation struct {
 func (w *revocation) intent() (entry, error) {
 	rec := scsguard.Record{User: w.User, External: w.External, Remembered: w.Everyone, Owner: w.Except, Ending: w.Ending,
 		Created: w.at, Extends: w.part, Actor: w.cursor, Role: w.server}
+	if w.missed {
+		rec.AAL = 1
+	}
 	b, err := rec.MarshalBinary()
 	return entry{session: w.id, user: string(b)}, err
 }
@@ -83,7 +87,7 @@ func parseIntent(e entry) (*revocation, error) {
 	}
 	return &revocation{
 		Revocation: scsguard.Revocation{User: rec.User, External: rec.External, Everyone: rec.Remembered, Except: rec.Owner, Ending: rec.Ending},
-		id:         e.session, at: rec.Created, part: rec.Extends, cursor: rec.Actor, server: rec.Role,
+		id:         e.session, at: rec.Created, part: rec.Extends, cursor: rec.Actor, server: rec.Role, missed: rec.AAL == 1,
 	}, nil
 }
 
@@ -112,9 +116,12 @@ func (r *Registry) resume(l *link, e entry) error {
 	if err != nil {
 		return r.unschedule(l, e) // nobody can know what it was
 	}
+	at := l.now
 	switch err = r.revokeAll(l, w); {
 	case err == nil:
 		return r.unschedule(l, e)
+	case errors.Is(err, errMissed):
+		at = l.now.Add(missedAgain)
 	case !errors.Is(err, errLater):
 		return err
 	}
@@ -122,7 +129,7 @@ func (r *Registry) resume(l *link, e entry) error {
 	if err != nil {
 		return err
 	}
-	if err := r.scheduleEntry(l, rest, l.now, intentFor, "set"); err != nil || rest == e {
+	if err := r.scheduleEntry(l, rest, at, intentFor, "set"); err != nil || rest == e {
 		return err
 	}
 	return r.unschedule(l, e)
@@ -188,6 +195,12 @@ func (r *Registry) revokeExternal(l *link, w *revocation) error {
 
 var errLater = errors.New("scsguard: there is more to end than the time allows")
 
+// errMissed comes with what Redis has refused, after all others have ended: the whole walk
+// has to be done once more, but not at once.
+var errMissed = errors.New("scsguard: some sessions could not be ended")
+
+const missedAgain = time.Minute
+
 // sliceOf is how many sessions of an EndAll a sweep ends before it looks at what else
 // is due.
 const sliceOf = 2000
@@ -208,29 +221,17 @@ func (r *Registry) revokeEveryone(l *link, w *revocation) error {
 	if err := w.orient(l); err != nil {
 		return err
 	}
+	var refused refusals
 	for seen := 0; w.part < dueParts; {
 		if w.out == nil && seen >= sliceOf {
 			return errLater
 		}
-		reply, err := redis.Values(l.do("ZSCAN", r.due(w.part), w.cursor, "COUNT", readBatch))
-		if err != nil || len(reply) != 2 {
-			return errors.Join(err, shortAnswer(reply, 2))
+		next, entries, err := r.walkOn(l, w)
+		if err == nil {
+			err = inParts(entries, readBatch, func(some ...entry) error { return r.revokeEntries(l, w, some) })
 		}
-		next, err := redis.String(reply[0], nil)
-		if err != nil {
-			return err
-		}
-		members, err := redis.Strings(reply[1], nil)
-		if err != nil {
-			return err
-		}
-		var entries []entry
-		for i := 0; i < len(members); i += 2 {
-			if e, ok := parseEntry(members[i]); ok && e.key != "" {
-				entries = append(entries, e)
-			}
-		}
-		if err := r.revokeEntries(l, w, entries); err != nil {
+		w.missed = w.missed || isRefused(err) // nobody lives on because of another one
+		if err = refused.spare(err); err != nil {
 			return err
 		}
 		seen += len(entries)
@@ -238,8 +239,32 @@ func (r *Registry) revokeEveryone(l *link, w *revocation) error {
 			w.part++
 		}
 	}
-	_, err := l.do("HDEL", r.walks(), w.id)
-	return err
+	if _, err := l.do("HDEL", r.walks(), w.id); err != nil || !w.missed {
+		return err
+	}
+	w.part, w.cursor, w.missed = 0, "", false
+	return errors.Join(errMissed, refused.first)
+}
+
+// walkOn reads on where a walk has come to. A part that Redis refuses has nothing more.
+func (r *Registry) walkOn(l *link, w *revocation) (next string, entries []entry, err error) {
+	reply, err := redis.Values(l.do("ZSCAN", r.due(w.part), w.cursor, "COUNT", readBatch))
+	if err != nil || len(reply) != 2 {
+		return "0", nil, errors.Join(err, shortAnswer(reply, 2))
+	}
+	if next, err = redis.String(reply[0], nil); err != nil {
+		return "", nil, err
+	}
+	members, err := redis.Strings(reply[1], nil)
+	if err != nil {
+		return "", nil, err
+	}
+	for i := 0; i < len(members); i += 2 {
+		if e, ok := parseEntry(members[i]); ok && e.key != "" {
+			entries = append(entries, e)
+		}
+	}
+	return next, entries, nil
 }
 
 // revokeEntries ends the sessions that due entries lead to. A session that moves again
@@ -320,17 +345,11 @@ func (w *revocation) spares(rec scsguard.Record) bool {
 	return rec.Session == w.Except || rec.Created.After(since) && (w.Everyone || w.out == nil)
 }
 
-// revokePlaces ends the sessions at places, and says which have ended.
+// revokePlaces ends the sessions at places, and says which have ended, also with an error.
 func (r *Registry) revokePlaces(l *link, w *revocation, places []place) (ended map[string]bool, err error) {
 	ended = make(map[string]bool)
-	for len(places) > 0 {
-		batch := places[:min(len(places), readBatch)]
-		places = places[len(batch):]
-		if err := r.revokeBatch(l, w, batch, ended); err != nil {
-			return nil, err
-		}
-	}
-	return ended, nil
+	err = inParts(places, readBatch, func(some ...place) error { return r.revokeBatch(l, w, some, ended) })
+	return ended, err
 }
 
 func (r *Registry) revokeBatch(l *link, w *revocation, places []place, ended map[string]bool) error {

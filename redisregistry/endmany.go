@@ -2,7 +2,6 @@ package redisregistry
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/scsguard/scsguard"
@@ -80,17 +79,18 @@ func (r *Registry) EndDue(ctx context.Context, keys []scsguard.Key, e scsguard.E
 // inParts does for many, size of them at a time, what may be done again. Where Redis
 // refuses it for one of a part, it is done for each by itself, so that this one keeps no
 // other from it.
-func inParts[T any](list []T, size int, do func(...T) error) (failed error) {
+func inParts[T any](list []T, size int, do func(...T) error) error {
+	var refused refusals
 	for some := range slices.Chunk(list, size) {
 		err := do(some...)
 		if isRefused(err) && len(some) > 1 {
 			err = inParts(some, 1, do)
 		}
-		if failed = errors.Join(failed, err); err != nil && !isRefused(err) {
-			break
+		if err = refused.spare(err); err != nil {
+			return err
 		}
 	}
-	return failed
+	return refused.first
 }
 
 func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over []scsguard.Record, err error) {
@@ -121,24 +121,31 @@ func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over
 
 // forgetMany is forget for many.
 func (r *Registry) forgetMany(l *link, recs []scsguard.Record) error {
-	if err := r.releaseMany(l, recs); err != nil {
+	var refused refusals
+	if err := refused.spare(r.releaseMany(l, recs)); err != nil {
 		return err
 	}
-	return r.leaveExternals(l, recs)
+	if err := refused.spare(r.leaveExternals(l, recs)); err != nil {
+		return err
+	}
+	return refused.first
 }
 
 // releaseMany is release for sessions of any users. Those of one go together: each time
 // costs as much as he has sessions.
 func (r *Registry) releaseMany(l *link, recs []scsguard.Record) error {
-	dead := make(map[string][]string)
-	for _, rec := range recs {
-		if rec.User != "" {
-			dead[rec.User] = append(dead[rec.User], rec.Session)
-		}
-	}
+	at := make(map[string]int) // where in calls
 	var calls []scriptCall
-	for user, sessions := range dead {
-		calls = append(calls, scriptCall{r.user(user), anys(sessions)})
+	for _, rec := range recs {
+		if rec.User == "" {
+			continue
+		}
+		i, ok := at[rec.User]
+		if !ok {
+			i = len(calls)
+			at[rec.User], calls = i, append(calls, scriptCall{key: r.user(rec.User)})
+		}
+		calls[i].args = append(calls[i].args, rec.Session)
 	}
 	_, err := l.runEach(releaseScript, calls)
 	return err

@@ -125,6 +125,21 @@ func isRefused(err error) bool {
 	return errors.As(err, &refused) && !isReplica(err)
 }
 
+// refusals are errors that Redis answered for one of many, and that must not keep the
+// others from what is done for them.
+type refusals struct{ first error }
+
+// spare notes an error of that kind, and returns any other one.
+func (r *refusals) spare(err error) error {
+	if !isRefused(err) {
+		return err
+	}
+	if r.first == nil {
+		r.first = err
+	}
+	return nil
+}
+
 // isStale reports whether an error is that of a connection which the other side has
 // closed. One that cannot be dialled, or does not answer, is none.
 func isStale(err error) bool {

@@ -136,12 +136,12 @@ func (r *Registry) recheck(l *link) error {
 	if before != "" {
 		keys = r.recall.keys(r.keyspace)
 	}
-	for len(keys) > 0 {
-		batch := keys[:min(len(keys), readBatch)]
-		keys = keys[len(batch):]
-		if _, err := l.read(r.keyspace, batch...); err != nil {
-			return err
-		}
+	err = inParts(keys, readBatch, func(some ...scsguard.Key) error {
+		_, err := l.read(r.keyspace, some...)
+		return err
+	})
+	if err != nil && !isRefused(err) {
+		return err
 	}
 	r.recall.setServer(r.keyspace, server)
 	return nil

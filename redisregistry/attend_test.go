@@ -1,0 +1,264 @@
+package redisregistry_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/internal/redistest"
+	"github.com/scsguard/scsguard/redisregistry"
+)
+
+// begin logs somebody in.
+func begin(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {
+	t.Helper()
+	adm, err := reg.Admit(ctx, admission(user, scsguard.Limit{}))
+	require.NoError(t, err)
+	s, err := reg.Settle(ctx, adm, true)
+	require.NoError(t, err)
+	require.True(t, s.Live)
+	return s.Record
+}
+
+// looked makes all due entries those whose time has come.
+func looked(t *testing.T, c redis.Conn) {
+	t.Helper()
+	_, err := c.Do("EVAL", `for _, k in ipairs(redis.call('KEYS', '*{due:*')) do
+  if redis.call('TYPE', k).ok == 'zset' then
+    for _, m in ipairs(redis.call('ZRANGE', k, 0, -1)) do redis.call('ZADD', k, 1, m) end
+  end
+end`, 0)
+	require.NoError(t, err)
+}
+
+// Each session that lives comes to the sweep once in its idle time, and most have been
+// used since.
+func TestWhatASweepOnlyLooksAtCostsFewRoundTrips(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	for name, prepare := range map[string]func(reg *redisregistry.Registry, rec scsguard.Record){
+		"alive": func(*redisregistry.Registry, scsguard.Record) {},
+		"ended by one who died": func(reg *redisregistry.Registry, rec scsguard.Record) {
+			_, ended, err := reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
+			require.NoError(t, err)
+			require.True(t, ended)
+		},
+	} {
+		trips := make(map[int]int64)
+		for _, n := range []int{20, 80} {
+			w, prefix := &wire{}, emptyPrefix()
+			reg, ours := redisregistry.New(w.pool(t, server), prefix), redisregistry.New(server.Pool(), prefix)
+			for i := range n {
+				prepare(ours, begin(t, ours, fmt.Sprint("user", i)))
+			}
+			looked(t, c)
+			before := w.trips.Load()
+			_, err := reg.Due(ctx, 100)
+			require.NoError(t, err)
+			trips[n] = w.trips.Load() - before
+			list, err := reg.Due(ctx, 100)
+			require.NoError(t, err)
+			require.Empty(t, list, "they are looked at when their time comes")
+		}
+		t.Logf("%s: %v", name, trips)
+		require.LessOrEqual(t, trips[80], trips[20]+2, name)
+	}
+}
+
+// wrong puts a key of another type in the place of one.
+func wrong(t *testing.T, c redis.Conn, pattern string) string {
+	t.Helper()
+	names, err := redis.Strings(c.Do("KEYS", pattern))
+	require.NoError(t, err)
+	require.Len(t, names, 1, pattern)
+	kind, err := redis.String(c.Do("TYPE", names[0]))
+	require.NoError(t, err)
+	command := []any{"SET", names[0], "something else", "PX", 100_000}
+	if kind == "string" {
+		_, err = c.Do("DEL", names[0])
+		require.NoError(t, err)
+		_, err = c.Do("HSET", names[0], "something", "else")
+		require.NoError(t, err)
+		command = []any{"PEXPIRE", names[0], 100_000}
+	}
+	_, err = c.Do(command[0].(string), command[1:]...)
+	require.NoError(t, err)
+	return names[0]
+}
+
+func due(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {
+	t.Helper()
+	rec := begin(t, reg, user)
+	_, err := reg.Touch(ctx, rec.Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+	require.NoError(t, err)
+	return rec
+}
+
+// An end of all that cannot be completed comes again and again.
+func TestAnEndOfAllThatRedisRefusesKeepsASweepFromNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	prefix := emptyPrefix()
+	reg := redisregistry.New(server.Pool(), prefix)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	bad := begin(t, reg, "alice")
+	name := wrong(t, c, "*"+string(bad.Key)+"}:g:*")
+	_, err = reg.EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
+	require.ErrorContains(t, err, "WRONGTYPE")
+	_, err = c.Do("DEL", name)
+	require.NoError(t, err)
+	name = wrong(t, c, "*{user:*")
+	const n = 40
+	for i := range n {
+		due(t, reg, fmt.Sprint("user", i))
+	}
+	looked(t, c)
+	found := make(map[string]bool)
+	for range 2 {
+		list, err := reg.Due(ctx, 20)
+		require.NoError(t, err)
+		require.Len(t, list, 20, "there are more, whatever else has its turn")
+		for _, rec := range list {
+			found[rec.Session] = true
+		}
+	}
+	list, err := reg.Due(ctx, 20)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	found[list[0].Session] = true
+	require.Len(t, found, n+1, "those who are due, and the one whose record is gone")
+	looked(t, c)
+	_, err = c.Do("DEL", name)
+	require.NoError(t, err)
+}
+
+func TestAPartOfTheDueEntriesThatRedisRefusesKeepsASweepFromNoOther(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg := redisregistry.New(server.Pool(), emptyPrefix())
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	want := due(t, reg, "alice")
+	parts, err := redis.Strings(c.Do("KEYS", "*{due:*"))
+	require.NoError(t, err)
+	require.Len(t, parts, 1)
+	head := parts[0][:len(parts[0])-len("}")]
+	for head[len(head)-1] >= '0' && head[len(head)-1] <= '9' {
+		head = head[:len(head)-1]
+	}
+	for i := range 16 {
+		_, err := c.Do("SET", fmt.Sprintf("%s%d}", head, i), "something else", "NX", "PX", 100_000)
+		require.NoError(t, err)
+	}
+	list, err := reg.Due(ctx, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, want.Session, list[0].Session)
+	_, err = reg.Due(ctx, 10)
+	require.ErrorContains(t, err, "WRONGTYPE")
+}
+
+// What is wrong with the index of a user is no reason to keep his endings from the
+// trail, nor those of others in the index.
+func TestAnIndexThatRedisRefusesKeepsNoEndingBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg := redisregistry.New(server.Pool(), emptyPrefix())
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	alice := begin(t, reg, "alice")
+	name := wrong(t, c, "*{user:*")
+	_, ended, err := reg.End(ctx, scsguard.Target{Key: alice.Key}, ending(scsguard.EndUser))
+	require.NoError(t, err)
+	require.True(t, ended)
+	looked(t, c)
+	list, err := reg.Due(ctx, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, alice.Session, list[0].Session)
+
+	_, err = c.Do("DEL", name)
+	require.NoError(t, err)
+	keys := []scsguard.Key{due(t, reg, "alice").Key}
+	name = wrong(t, c, "*{user:*")
+	for i := range 9 {
+		keys = append(keys, due(t, reg, fmt.Sprint("user", i)).Key)
+	}
+	over, err := reg.EndDue(ctx, keys, ending(""))
+	require.NoError(t, err)
+	require.Len(t, over, len(keys))
+	_, err = c.Do("DEL", name)
+	require.NoError(t, err)
+	requireNoPlaces(t, server.Pool())
+}
+
+// Nobody lives on because Redis refuses to end somebody else; and he ends when it does
+// not any more.
+func TestAnEndOfAllEndsAllButThoseThatRedisRefusesAndThemLater(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	const n = 40
+	for name, rev := range map[string]scsguard.Revocation{
+		"everyone": {Everyone: true},
+		"user":     {User: "alice"},
+		"external": {External: "sid"},
+	} {
+		prefix := emptyPrefix()
+		reg := redisregistry.New(server.Pool(), prefix)
+		var bad scsguard.Record
+		for i := range n {
+			if rec := begin(t, reg, "alice"); i == n/2 {
+				bad = rec
+			}
+		}
+		names, err := redis.Strings(c.Do("KEYS", "*"+string(bad.Key)+"}:g:*"))
+		require.NoError(t, err)
+		require.Len(t, names, 1)
+		_, err = c.Do("RENAME", names[0], "away")
+		require.NoError(t, err)
+		_, err = c.Do("HSET", names[0], "something", "else")
+		require.NoError(t, err)
+
+		rev.Ending = ending(scsguard.EndRevoked)
+		out, err := reg.EndAll(ctx, rev)
+		require.ErrorContains(t, err, "WRONGTYPE", name)
+		require.Len(t, out.Ended, n-1, name)
+		require.Equal(t, n-1, out.Total, name)
+		require.NoError(t, reg.ConfirmAll(ctx, out.Ended))
+
+		looked(t, c)
+		list, err := reg.Due(ctx, 100)
+		require.ErrorContains(t, err, "WRONGTYPE", name)
+		require.Empty(t, list, name)
+		_, err = c.Do("RENAME", "away", names[0])
+		require.NoError(t, err)
+		looked(t, c)
+		list, err = reg.Due(ctx, 100)
+		require.NoError(t, err)
+		require.Len(t, list, 1, name)
+		require.Equal(t, bad.Session, list[0].Session, name)
+		require.Equal(t, scsguard.EndRevoked, list[0].Ending.Reason, name)
+		require.NoError(t, reg.ConfirmAll(ctx, list))
+		looked(t, c)
+		list, err = reg.Due(ctx, 100)
+		require.NoError(t, err)
+		require.Empty(t, list, name)
+		left, err := redis.Int(c.Do("EVAL", "return #redis.call('KEYS', ARGV[1])", 0, "*{due:*"))
+		require.NoError(t, err)
+		require.Zero(t, left, name)
+	}
+}
