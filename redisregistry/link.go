@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"github.com/scsguard/scsguard/internal/redisfault"
 )
 
 // A Pool hands out connections. *redis.Pool is one. Give it a DialContext, so that
@@ -84,45 +83,33 @@ func (s *server) connected(ctx context.Context, conn redis.Conn, err error) (*li
 
 func (l *link) close() { _ = l.conn.Close() } // what it could report was reported by the calls
 
-// staleConnections is how many connections in a row may turn out to be of a server
-// that is gone. Each that does leaves the pool.
-const staleConnections = 1000
-
 // with runs f with a connection, and with another one if the first thing that f asked
 // found it closed by the other side: after a restart of Redis a pool is full of those,
 // and each would cost a visitor an error. What f asks first changes nothing, or may be
 // done twice.
 func (s *server) with(ctx context.Context, f func(*link) error) error {
 	var err error
-	for range staleConnections {
+	for range redisfault.StaleConnections {
 		var l *link
 		if l, err = s.connect(ctx); err != nil {
 			return err
 		}
-		if err = f(l); isReplica(err) {
-			// It was the primary, and nobody has closed its connections: this one would be
-			// handed out again and again, and what is read on it is old.
-			_, _ = l.send("QUIT")
+		if err = f(l); redisfault.Replica(err) {
+			_, _ = l.send("QUIT") // else it would be handed out again and again
 		}
 		l.close()
-		if err == nil || l.answered || ctx.Err() != nil || !isStale(err) {
+		if err == nil || l.answered || ctx.Err() != nil || !redisfault.Stale(err) {
 			return err
 		}
 	}
 	return err
 }
 
-// isReplica reports whether Redis has refused to write because it is a replica.
-func isReplica(err error) bool {
-	var refused redis.Error
-	return errors.As(err, &refused) && strings.Contains(string(refused), "READONLY")
-}
-
 // isRefused reports whether Redis has refused something that it may do for another key: it
 // is there, and can write.
 func isRefused(err error) bool {
 	var refused redis.Error
-	return errors.As(err, &refused) && !isReplica(err)
+	return errors.As(err, &refused) && !redisfault.Replica(err)
 }
 
 // refusals are errors that Redis answered for one of many, and that must not keep the
@@ -138,14 +125,4 @@ func (r *refusals) spare(err error) error {
 		r.first = err
 	}
 	return nil
-}
-
-// isStale reports whether an error is that of a connection which the other side has
-// closed. One that cannot be dialled, or does not answer, is none.
-func isStale(err error) bool {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Op != "dial" && !op.Timeout()
-	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/internal/redisfault"
 )
 
 // A Pool hands out connections. *redis.Pool is one. Give it a DialContext, so that
@@ -74,6 +75,12 @@ var errAnswer = errors.New("redisremember: an answer that makes no sense; is thi
 // Load returns the value under id and the server's clock.
 func (s *Store) Load(ctx context.Context, id string) ([]byte, time.Time, error) {
 	answer, err := redis.Values(s.run(ctx, loadScript, s.prefix+id))
+	for range redisfault.StaleConnections { // it changes nothing, so that it may be asked on another one
+		if !redisfault.Stale(err) {
+			break
+		}
+		answer, err = redis.Values(s.run(ctx, loadScript, s.prefix+id))
+	}
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -116,7 +123,12 @@ func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) (any
 		return nil, fmt.Errorf("redisremember: no connection: %w", err)
 	}
 	defer conn.Close()
-	return script.DoContext(ctx, conn, args...)
+	answer, err := script.DoContext(ctx, conn, args...)
+	if redisfault.Replica(err) { // else it would be handed out again and again
+		_, _ = redis.DoContext(conn, ctx, "QUIT")
+		_, _ = redis.DoContext(conn, ctx, "PING") // so that the pool learns that it is closed
+	}
+	return answer, err
 }
 
 func (s *Store) connect(ctx context.Context) (redis.Conn, error) {

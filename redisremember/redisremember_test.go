@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
+	"github.com/scsguard/scsguard/internal/redistest"
 	"github.com/scsguard/scsguard/redisremember"
 	"github.com/scsguard/scsguard/remembertest"
 )
@@ -93,6 +94,55 @@ func TestAServerThatIsDownOrHangsIsAnErrorInTime(t *testing.T) {
 	_, err = redisremember.New(pool).Swap(ctx, "id", nil, []byte("value"), time.Hour)
 	require.Error(t, err)
 	require.Less(t, time.Since(began), 5*time.Second)
+}
+
+// A restart leaves a pool full of connections that lead nowhere. What is asked first
+// changes nothing, so that it may be asked again.
+func TestAfterARestartNoVisitorPaysForOldConnections(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	pool := server.Pool()
+	store := redisremember.New(pool)
+	var idle []redis.Conn
+	for range 20 {
+		idle = append(idle, pool.Get())
+		_, err := idle[len(idle)-1].Do("PING")
+		require.NoError(t, err)
+	}
+	for _, c := range idle {
+		require.NoError(t, c.Close())
+	}
+	server.Stop()
+	require.NoError(t, server.Restart())
+	_, _, err := store.Load(t.Context(), "id")
+	require.NoError(t, err)
+	ok, err := store.Swap(t.Context(), "id", nil, []byte("value"), time.Hour)
+	require.NoError(t, err)
+	require.True(t, ok)
+}
+
+// What is read from a server that was the primary is old: tokens that were used since
+// would be good there once more.
+func TestAServerThatHasBecomeAReplicaIsLeft(t *testing.T) {
+	t.Parallel()
+	old, primary := redistest.Start(t), redistest.Start(t)
+	now := old
+	pool := &redis.Pool{MaxIdle: 1, DialContext: func(ctx context.Context) (redis.Conn, error) { return now.Dial(ctx) }}
+	defer pool.Close()
+	store := redisremember.New(pool)
+	_, _, err := store.Load(t.Context(), "id")
+	require.NoError(t, err)
+	c, err := old.Dial(t.Context())
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Do("REPLICAOF", "127.0.0.1", primary.Port())
+	require.NoError(t, err)
+	now = primary
+	_, err = store.Swap(t.Context(), "id", nil, []byte("value"), time.Hour)
+	require.ErrorContains(t, err, "READONLY")
+	ok, err := store.Swap(t.Context(), "id", nil, []byte("value"), time.Hour)
+	require.NoError(t, err)
+	require.True(t, ok)
 }
 
 // durable is a registry in memory that does not look like one.
