@@ -73,24 +73,22 @@ func (r *Registry) clear(l *link, a scsguard.Admission, places []place, known ma
 	if err != nil {
 		return nil, nil, err
 	}
+	// Counting them no longer is only right once they are dead: a late Touch could
+	// prolong them.
+	won, err := r.endMany(l, held, func(now stored) (scsguard.Ending, bool) {
+		e, over := now.rec.Overdue(l.now)
+		e.Keep = a.By.Keep
+		return e, over
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	var over []scsguard.Record
 	for i, s := range held {
 		session := places[i].session
-		if e, over := s.rec.Overdue(l.now); over && s.there() {
-			// Counting it no longer is only right once it is dead: a late Touch could
-			// prolong it.
-			e.Keep = a.By.Keep
-			now, won, err := r.end(l, s, func(now stored) (scsguard.Ending, bool) {
-				e, over := now.rec.Overdue(l.now)
-				e.Keep = a.By.Keep
-				return e, over
-			})
-			if err != nil {
-				return nil, nil, err
-			}
-			if won {
-				overdue = append(overdue, l.off.recordFromRedis(now.rec))
-			}
-			s = now
+		if won[i] {
+			over = append(over, s.rec)
+			overdue = append(overdue, l.off.recordFromRedis(s.rec))
 		}
 		switch {
 		case !s.there(), s.rec.State == scsguard.StateEnded, s.rec.Session != session:
@@ -104,6 +102,7 @@ func (r *Registry) clear(l *link, a scsguard.Admission, places []place, known ma
 			}
 		}
 	}
+	_ = r.forgetMany(l, over) // they are dead all the same, as in end
 	return overdue, dead, nil
 }
 

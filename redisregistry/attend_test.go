@@ -1,6 +1,7 @@
 package redisregistry_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -261,4 +262,101 @@ func TestAnEndOfAllEndsAllButThoseThatRedisRefusesAndThemLater(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, left, name)
 	}
+}
+
+// A login that finds many sessions of its user that are over, or that has to end many,
+// does so in the time of a call.
+func TestALoginEndsManyInTheRoundTripsOfFew(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for name, of := range map[string]struct {
+		limit scsguard.Limit
+		most  int64
+	}{
+		"overdue": {scsguard.Limit{}, 2},
+		"victims": {scsguard.Limit{Max: 1, OnExceed: scsguard.EvictOldest}, 40}, // some at a time
+	} {
+		trips := make(map[int]int64)
+		for _, n := range []int{10, 90} {
+			w, prefix := &wire{}, emptyPrefix()
+			reg, ours := redisregistry.New(w.pool(t, server), prefix), redisregistry.New(server.Pool(), prefix)
+			all := make([]scsguard.Record, n)
+			for i := range all {
+				all[i] = begin(t, ours, "alice")
+			}
+			for _, rec := range all {
+				if name == "overdue" {
+					_, err := ours.Touch(ctx, rec.Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+					require.NoError(t, err)
+				}
+			}
+			before := w.trips.Load()
+			adm, err := reg.Admit(ctx, admission("alice", of.limit))
+			require.NoError(t, err)
+			s, err := reg.Settle(ctx, adm, true)
+			require.NoError(t, err)
+			trips[n] = w.trips.Load() - before
+			require.True(t, s.Live)
+			require.Len(t, append(adm.Overdue, s.Ended...), n)
+			live, err := ours.List(ctx, "alice")
+			require.NoError(t, err)
+			require.Len(t, live, 1)
+		}
+		t.Logf("%s: %v", name, trips)
+		require.LessOrEqual(t, trips[90], trips[10]+of.most, name)
+	}
+}
+
+// A later version may know states that this one does not. Nobody is served by such a
+// record, and its end is told.
+func TestARecordInAStateThatNobodyKnowsHasEnded(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg := redisregistry.New(server.Pool(), emptyPrefix())
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	rec := begin(t, reg, "alice")
+	names, err := redis.Strings(c.Do("KEYS", "*"+string(rec.Key)+"}:g:*"))
+	require.NoError(t, err)
+	_, err = c.Do("SETRANGE", names[0], 0, string([]byte{byte(scsguard.StateEnded) + 1}))
+	require.NoError(t, err)
+	now, err := reg.Get(ctx, rec.Key)
+	require.NoError(t, err)
+	require.Equal(t, scsguard.StateEnded, now.State)
+	looked(t, c)
+	list, err := reg.Due(ctx, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, scsguard.EndInvalid, list[0].Ending.Reason)
+	require.Equal(t, rec.Session, list[0].Session)
+}
+
+// Whoever may publish can say anything. That a session has ended must at least be what
+// the record in the message says.
+func TestAMessageOfASessionThatLivesEndsNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg := redisregistry.New(server.Pool())
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	lives, ends := begin(t, reg, "alice"), begin(t, reg, "alice")
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	endings, err := reg.Watch(watching)
+	require.NoError(t, err)
+	raw, err := redis.String(c.Do("GET", "{scs:session:"+string(lives.Key)+"}:g:"))
+	require.NoError(t, err)
+	for _, message := range []string{fmt.Sprintf("%d:%s%s", len(lives.Key), lives.Key, raw), "", ":", "-1:x", "9:x", "1:x", "0:" + raw} {
+		heard, err := redis.Int(c.Do("PUBLISH", "scsguard::ended", message))
+		require.NoError(t, err)
+		require.Equal(t, 1, heard)
+	}
+	_, _, err = reg.End(ctx, scsguard.Target{Key: ends.Key}, ending(scsguard.EndUser))
+	require.NoError(t, err)
+	require.Equal(t, ends.Session, (<-endings).Session, "what came before ended nothing")
+	now, err := reg.Get(ctx, lives.Key)
+	require.NoError(t, err)
+	require.Equal(t, scsguard.StateLive, now.State)
 }

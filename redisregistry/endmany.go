@@ -20,8 +20,11 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 			continue
 		}
 		ending, do := how(s)
+		if !do {
+			continue
+		}
 		n := s
-		if !do || !n.rec.End(ending) {
+		if !n.rec.End(ending) {
 			continue
 		}
 		n.keep = max(s.keep, ending.Keep)

@@ -121,23 +121,28 @@ func (r *Registry) endBatch(l *link, batch []victim, ended map[string]scsguard.R
 	if err != nil {
 		return err
 	}
+	var going []stored
+	endings := make(map[string]scsguard.Ending)
 	for i, v := range batch {
-		if !held[i].there() || held[i].rec.Session != v.session || held[i].rec.State == scsguard.StateEnded {
-			continue
-		}
-		s, won, err := r.endRecord(l, held[i], func(stored) (scsguard.Ending, bool) {
-			v.ending.At = l.now
-			return v.ending, true
-		})
-		if won && err == nil {
-			ended[v.session] = l.off.recordFromRedis(s.rec)
-			err = r.leaveExternal(l, s.rec)
-		}
-		if err != nil {
-			return err
+		if held[i].there() && held[i].rec.Session == v.session && held[i].rec.State != scsguard.StateEnded {
+			going, endings[v.session] = append(going, held[i]), v.ending
 		}
 	}
-	return nil
+	won, err := r.endMany(l, going, func(now stored) (scsguard.Ending, bool) {
+		e := endings[now.rec.Session]
+		e.At = l.now
+		return e, true
+	})
+	if err != nil {
+		return err
+	}
+	var gone []scsguard.Record
+	for i, s := range going {
+		if won[i] {
+			gone, ended[s.rec.Session] = append(gone, s.rec), l.off.recordFromRedis(s.rec)
+		}
+	}
+	return r.leaveExternals(l, gone)
 }
 
 // settled says in the other slots that a login lives. If the process dies before, the

@@ -126,7 +126,7 @@ func (s *stored) parse(b []byte) error {
 	if err := s.parseBody(body[:size]); err != nil {
 		return err
 	}
-	if s.rec.State != 0 || state == 0 {
+	if s.rec.State != 0 || state == 0 || state > scsguard.StateEnded {
 		return errMalformed
 	}
 	s.rec.State = state

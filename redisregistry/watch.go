@@ -128,5 +128,5 @@ func parseMessage(b []byte) (stored, bool) {
 		return stored{}, false
 	}
 	s := decode(scsguard.Key(rest[:n]), rest[n:])
-	return s, !s.bad
+	return s, s.ended()
 }
