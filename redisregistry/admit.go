@@ -96,7 +96,7 @@ func (r *Registry) clear(l *link, a scsguard.Admission, places []place, known ma
 		default:
 			known[session] = s
 			if s.key != places[i].key {
-				if err := r.rekey(l, s.rec, places[i].key, s.key); err != nil {
+				if err := r.rekey(l, s, places[i].key, s.key); err != nil {
 					return nil, nil, err
 				}
 			}

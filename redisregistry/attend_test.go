@@ -360,3 +360,68 @@ func TestAMessageOfASessionThatLivesEndsNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, scsguard.StateLive, now.State)
 }
+
+// A session that proves again who its user is goes on without a login, for years if he
+// does so often enough. Whoever ends all of the user has to find it.
+func TestASessionIsFoundAsLongAsItLives(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg := redisregistry.New(server.Pool())
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	rec := begin(t, reg, "alice")
+	for _, name := range []string{"*{user:*", "*{external:*", "*{due:*"} {
+		_, err := c.Do("EVAL", "return redis.call('PEXPIRE', redis.call('KEYS', ARGV[1])[1], 60000)", 0, name) // it began long ago
+		require.NoError(t, err)
+	}
+	won, rec, err := reg.Move(ctx, rec.Key, scsguard.Rotation{To: newKey(), At: time.Now(), Absolute: time.Now().Add(30 * 24 * time.Hour),
+		Auth: &scsguard.Authentication{Time: time.Now(), Full: true}})
+	require.NoError(t, err)
+	require.True(t, won)
+	for _, name := range []string{"*{user:*", "*{external:*", "*{due:*"} {
+		left, err := redis.Int64(c.Do("EVAL", "return redis.call('PTTL', redis.call('KEYS', ARGV[1])[1])", 0, name))
+		require.NoError(t, err)
+		require.Greater(t, time.Duration(left)*time.Millisecond, time.Until(rec.Absolute), name)
+	}
+}
+
+// A sweep completes an EndAll whose process died, after another one has succeeded. What
+// the later one refuses stays refused.
+func TestAnOldEndOfAllDoesNotTakeANewerOneBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	for name, rev := range map[string]scsguard.Revocation{
+		"everyone": {Everyone: true},
+		"user":     {User: "alice"},
+		"external": {External: "sid"},
+	} {
+		prefix := emptyPrefix()
+		reg := redisregistry.New(server.Pool(), prefix)
+		begin(t, reg, "alice")
+		rev.Ending = ending(scsguard.EndRevoked)
+		m := &mortal{pool: server.Pool(), n: 2, served: true} // it has said what it is about to do
+		_, err := redisregistry.New(m, prefix).EndAll(ctx, rev)
+		require.ErrorIs(t, err, errDead, name)
+		time.Sleep(20 * time.Millisecond)
+		between := admission("alice", scsguard.Limit{})
+		between.AuthenticatedAt = time.Now()
+		time.Sleep(20 * time.Millisecond)
+		_, err = reg.EndAll(ctx, rev)
+		require.NoError(t, err)
+
+		looked(t, c)
+		_, err = reg.Due(ctx, 10)
+		require.NoError(t, err)
+		adm, err := reg.Admit(ctx, between)
+		require.NoError(t, err)
+		require.Equal(t, scsguard.DeniedRevoked, adm.Denied, name)
+		between.AuthenticatedAt = time.Now().Add(time.Second)
+		adm, err = reg.Admit(ctx, between)
+		require.NoError(t, err)
+		require.Empty(t, adm.Denied, name)
+	}
+}

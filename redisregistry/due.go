@@ -236,7 +236,11 @@ func (r *Registry) attend(l *link, e leased, s stored, todo *chores) (scsguard.R
 		}
 		return none, false, nil
 	default: // moved: whoever moved it may not have come to say so everywhere
-		if err := r.rekey(l, s.rec, s.key, s.rec.Successor); err != nil {
+		now, err := l.present(r.keyspace, s)
+		if err == nil {
+			err = r.rekey(l, now, s.key, s.rec.Successor)
+		}
+		if err != nil {
 			return none, false, err
 		}
 		return none, false, r.leave(l, e.entry)

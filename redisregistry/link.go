@@ -12,7 +12,8 @@ import (
 )
 
 // A Pool hands out connections. *redis.Pool is one. Give it a DialContext, so that
-// a server that does not answer costs no longer than the context allows.
+// a server that does not answer costs no longer than the context allows, and a
+// redis.DialWriteTimeout, so that neither does one that takes nothing.
 type Pool interface {
 	GetContext(ctx context.Context) (redis.Conn, error)
 }

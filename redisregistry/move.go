@@ -119,7 +119,7 @@ func (r *Registry) arrived(l *link, from, waiting stored) (stored, bool, error) 
 		return r.arrivedDead(l, now, next)
 	}
 	if err == nil {
-		err = r.rekey(l, next.rec, from.key, next.key)
+		err = r.rekey(l, next, from.key, next.key)
 	}
 	if err == nil {
 		_ = r.leave(l, entryOf(from.rec)) // after an error a sweep does both

@@ -182,14 +182,16 @@ func (r *Registry) leaveExternals(l *link, recs []scsguard.Record) error {
 }
 
 // rekey lets a session be found under its new key without the way over the old one,
-// whose record is forgotten some day.
-func (r *Registry) rekey(l *link, rec scsguard.Record, from, to scsguard.Key) error {
-	if _, err := l.run(rekeyScript, r.user(rec.User), rec.Session, packed(from), packed(to)); err != nil {
+// whose record is forgotten some day, and for as long as it lives there: a full
+// re-authentication prolongs it, without a login.
+func (r *Registry) rekey(l *link, s stored, from, to scsguard.Key) error {
+	ttl := s.ttl(l.now).Milliseconds()
+	if _, err := l.run(rekeyScript, r.user(s.rec.User), s.rec.Session, packed(from), packed(to), ttl); err != nil {
 		return err
 	}
-	if rec.External == "" {
+	if s.rec.External == "" {
 		return nil
 	}
-	_, err := l.ask(externalScript, r.external(rec.External), "rekey", rec.Session, packed(from), packed(to))
+	_, err := l.ask(externalScript, r.external(s.rec.External), "rekey", s.rec.Session, packed(from), packed(to), ttl)
 	return err
 }

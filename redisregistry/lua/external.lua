@@ -5,7 +5,8 @@
 --            time to live in ms: answers whether it may
 --   'close', ARGV[2] time to live in ms, ARGV[3] the moment, if that was before, or '':
 --            refuses those who proved it before now, and lists all
---   'rekey', ARGV[2] session, ARGV[3] the old key, ARGV[4] the new key
+--   'rekey', ARGV[2] session, ARGV[3] the old key, ARGV[4] the new key, ARGV[5] time to
+--            live in ms
 local time = redis.call('TIME')
 
 local function keep(ms)
@@ -35,6 +36,7 @@ elseif ARGV[1] == 'close' then
   keep(ARGV[2])
 elseif redis.call('HGET', KEYS[1], 'p' .. ARGV[2]) == ARGV[3] then
   redis.call('HSET', KEYS[1], 'p' .. ARGV[2], ARGV[4])
+  keep(ARGV[5])
 end
 list[#list + 1] = time[1]
 list[#list + 1] = time[2]
