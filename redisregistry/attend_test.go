@@ -425,3 +425,62 @@ func TestAnOldEndOfAllDoesNotTakeANewerOneBack(t *testing.T) {
 		require.Empty(t, adm.Denied, name)
 	}
 }
+
+// A session that ends while it moves leaves nothing where it was going to.
+func TestAMoveThatLosesLeavesNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	healthy := redisregistry.New(server.Pool())
+	rec, to := begin(t, healthy, "alice"), newKey()
+	waiting := "{scs:session:" + string(to) + "}:g:"
+	ended := false
+	m := &mortal{pool: server.Pool(), n: 1 << 40, after: func(string) {
+		if there, err := redis.Bool(c.Do("EXISTS", waiting)); err == nil && there && !ended {
+			_, ended, err = healthy.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
+			require.NoError(t, err)
+			require.True(t, ended)
+		}
+	}}
+	won, now, err := redisregistry.New(m).Move(ctx, rec.Key, scsguard.Rotation{To: to, At: time.Now()})
+	require.NoError(t, err)
+	require.False(t, won)
+	require.True(t, ended)
+	require.Equal(t, scsguard.StateEnded, now.State)
+	there, err := redis.Bool(c.Do("EXISTS", waiting))
+	require.NoError(t, err)
+	require.False(t, there, "the record that waited")
+	entries, err := redis.Int(c.Do("EVAL", "local n = 0 for _, k in ipairs(redis.call('KEYS', '*{due:*')) do n = n + redis.call('ZCARD', k) end return n", 0))
+	require.NoError(t, err)
+	require.Equal(t, 1, entries, "that of the ending, which nobody has confirmed")
+}
+
+// A failover of the slot of the new key may lose what waited there, after the old one said
+// that the session has moved.
+func TestAMoveWritesAgainWhatWasLostOfIt(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	healthy := redisregistry.New(server.Pool())
+	rec, to := begin(t, healthy, "alice"), newKey()
+	lost := false
+	m := &mortal{pool: server.Pool(), n: 1 << 40, after: func(string) {
+		if old, err := healthy.Get(ctx, rec.Key); !lost && err == nil && old.State == scsguard.StateMoved {
+			lost, err = redis.Bool(c.Do("DEL", "{scs:session:"+string(to)+"}:g:"))
+			require.NoError(t, err)
+			require.True(t, lost)
+		}
+	}}
+	won, _, err := redisregistry.New(m).Move(ctx, rec.Key, scsguard.Rotation{To: to, At: time.Now()})
+	require.NoError(t, err)
+	require.True(t, won)
+	require.True(t, lost)
+	now, err := healthy.Get(ctx, to)
+	require.NoError(t, err)
+	require.Equal(t, scsguard.StateLive, now.State)
+	require.Equal(t, rec.Session, now.Session)
+}
