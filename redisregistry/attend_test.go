@@ -1,7 +1,6 @@
 package redisregistry_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -102,46 +101,6 @@ func due(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record
 	return rec
 }
 
-// An end of all that cannot be completed comes again and again.
-func TestAnEndOfAllThatRedisRefusesKeepsASweepFromNothing(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	prefix := emptyPrefix()
-	reg := redisregistry.New(server.Pool(), prefix)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
-	bad := begin(t, reg, "alice")
-	name := wrong(t, c, "*"+string(bad.Key)+"}:g:*")
-	_, err = reg.EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
-	require.ErrorContains(t, err, "WRONGTYPE")
-	_, err = c.Do("DEL", name)
-	require.NoError(t, err)
-	name = wrong(t, c, "*{user:*")
-	const n = 40
-	for i := range n {
-		due(t, reg, fmt.Sprint("user", i))
-	}
-	looked(t, c)
-	found := make(map[string]bool)
-	for range 2 {
-		list, err := reg.Due(ctx, 20)
-		require.NoError(t, err)
-		require.Len(t, list, 20, "there are more, whatever else has its turn")
-		for _, rec := range list {
-			found[rec.Session] = true
-		}
-	}
-	list, err := reg.Due(ctx, 20)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-	found[list[0].Session] = true
-	require.Len(t, found, n+1, "those who are due, and the one whose record is gone")
-	looked(t, c)
-	_, err = c.Do("DEL", name)
-	require.NoError(t, err)
-}
-
 func TestAPartOfTheDueEntriesThatRedisRefusesKeepsASweepFromNoOther(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -202,66 +161,6 @@ func TestAnIndexThatRedisRefusesKeepsNoEndingBack(t *testing.T) {
 	_, err = c.Do("DEL", name)
 	require.NoError(t, err)
 	requireNoPlaces(t, server.Pool())
-}
-
-// Nobody lives on because Redis refuses to end somebody else; and he ends when it does
-// not any more.
-func TestAnEndOfAllEndsAllButThoseThatRedisRefusesAndThemLater(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
-	const n = 40
-	for name, rev := range map[string]scsguard.Revocation{
-		"everyone": {Everyone: true},
-		"user":     {User: "alice"},
-		"external": {External: "sid"},
-	} {
-		prefix := emptyPrefix()
-		reg := redisregistry.New(server.Pool(), prefix)
-		var bad scsguard.Record
-		for i := range n {
-			if rec := begin(t, reg, "alice"); i == n/2 {
-				bad = rec
-			}
-		}
-		names, err := redis.Strings(c.Do("KEYS", "*"+string(bad.Key)+"}:g:*"))
-		require.NoError(t, err)
-		require.Len(t, names, 1)
-		_, err = c.Do("RENAME", names[0], "away")
-		require.NoError(t, err)
-		_, err = c.Do("HSET", names[0], "something", "else")
-		require.NoError(t, err)
-
-		rev.Ending = ending(scsguard.EndRevoked)
-		out, err := reg.EndAll(ctx, rev)
-		require.ErrorContains(t, err, "WRONGTYPE", name)
-		require.Len(t, out.Ended, n-1, name)
-		require.Equal(t, n-1, out.Total, name)
-		require.NoError(t, reg.ConfirmAll(ctx, out.Ended))
-
-		looked(t, c)
-		list, err := reg.Due(ctx, 100)
-		require.ErrorContains(t, err, "WRONGTYPE", name)
-		require.Empty(t, list, name)
-		_, err = c.Do("RENAME", "away", names[0])
-		require.NoError(t, err)
-		looked(t, c)
-		list, err = reg.Due(ctx, 100)
-		require.NoError(t, err)
-		require.Len(t, list, 1, name)
-		require.Equal(t, bad.Session, list[0].Session, name)
-		require.Equal(t, scsguard.EndRevoked, list[0].Ending.Reason, name)
-		require.NoError(t, reg.ConfirmAll(ctx, list))
-		looked(t, c)
-		list, err = reg.Due(ctx, 100)
-		require.NoError(t, err)
-		require.Empty(t, list, name)
-		left, err := redis.Int(c.Do("EVAL", "return #redis.call('KEYS', ARGV[1])", 0, "*{due:*"))
-		require.NoError(t, err)
-		require.Zero(t, left, name)
-	}
 }
 
 // A login that finds many sessions of its user that are over, or that has to end many,
@@ -332,38 +231,9 @@ func TestARecordInAStateThatNobodyKnowsHasEnded(t *testing.T) {
 	require.Equal(t, rec.Session, list[0].Session)
 }
 
-// Whoever may publish can say anything. That a session has ended must at least be what
-// the record in the message says.
-func TestAMessageOfASessionThatLivesEndsNothing(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	reg := redisregistry.New(server.Pool())
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
-	lives, ends := begin(t, reg, "alice"), begin(t, reg, "alice")
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	endings, err := reg.Watch(watching)
-	require.NoError(t, err)
-	raw, err := redis.String(c.Do("GET", "{scs:session:"+string(lives.Key)+"}:g:"))
-	require.NoError(t, err)
-	for _, message := range []string{fmt.Sprintf("%d:%s%s", len(lives.Key), lives.Key, raw), "", ":", "-1:x", "9:x", "1:x", "0:" + raw} {
-		heard, err := redis.Int(c.Do("PUBLISH", "scsguard::ended", message))
-		require.NoError(t, err)
-		require.Equal(t, 1, heard)
-	}
-	_, _, err = reg.End(ctx, scsguard.Target{Key: ends.Key}, ending(scsguard.EndUser))
-	require.NoError(t, err)
-	require.Equal(t, ends.Session, (<-endings).Session, "what came before ended nothing")
-	now, err := reg.Get(ctx, lives.Key)
-	require.NoError(t, err)
-	require.Equal(t, scsguard.StateLive, now.State)
-}
-
-// A session that proves again who its user is goes on without a login, for years if he
-// does so often enough. Whoever ends all of the user has to find it.
-func TestASessionIsFoundAsLongAsItLives(t *testing.T) {
+// An ending waits for the trail as long as the retention says, and a confirmed one goes
+// before that. Who confirmed it may have died before he said that nothing is left to do.
+func TestAnEndingIsKeptForTheRetentionUntilItIsConfirmed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	reg := redisregistry.New(server.Pool())
@@ -371,116 +241,54 @@ func TestASessionIsFoundAsLongAsItLives(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	rec := begin(t, reg, "alice")
-	for _, name := range []string{"*{user:*", "*{external:*", "*{due:*"} {
-		_, err := c.Do("EVAL", "return redis.call('PEXPIRE', redis.call('KEYS', ARGV[1])[1], 60000)", 0, name) // it began long ago
+	kept := func() time.Duration {
+		ms, err := redis.Int64(c.Do("PTTL", "{scs:session:"+string(rec.Key)+"}:g:"))
 		require.NoError(t, err)
+		return time.Duration(ms) * time.Millisecond
 	}
-	won, rec, err := reg.Move(ctx, rec.Key, scsguard.Rotation{To: newKey(), At: time.Now(), Absolute: time.Now().Add(30 * 24 * time.Hour),
-		Auth: &scsguard.Authentication{Time: time.Now(), Full: true}})
+	const retention = 7 * 24 * time.Hour // see admission
+	until := time.Until(rec.Absolute)
+	require.InDelta(t, until+retention, kept(), float64(time.Minute))
+	rec, ended, err := reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
 	require.NoError(t, err)
-	require.True(t, won)
-	for _, name := range []string{"*{user:*", "*{external:*", "*{due:*"} {
-		left, err := redis.Int64(c.Do("EVAL", "return redis.call('PTTL', redis.call('KEYS', ARGV[1])[1])", 0, name))
-		require.NoError(t, err)
-		require.Greater(t, time.Duration(left)*time.Millisecond, time.Until(rec.Absolute), name)
-	}
-}
-
-// A sweep completes an EndAll whose process died, after another one has succeeded. What
-// the later one refuses stays refused.
-func TestAnOldEndOfAllDoesNotTakeANewerOneBack(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
-	for name, rev := range map[string]scsguard.Revocation{
-		"everyone": {Everyone: true},
-		"user":     {User: "alice"},
-		"external": {External: "sid"},
-	} {
-		prefix := emptyPrefix()
-		reg := redisregistry.New(server.Pool(), prefix)
-		begin(t, reg, "alice")
-		rev.Ending = ending(scsguard.EndRevoked)
-		m := &mortal{pool: server.Pool(), n: 2, served: true} // it has said what it is about to do
-		_, err := redisregistry.New(m, prefix).EndAll(ctx, rev)
-		require.ErrorIs(t, err, errDead, name)
-		time.Sleep(20 * time.Millisecond)
-		between := admission("alice", scsguard.Limit{})
-		between.AuthenticatedAt = time.Now()
-		time.Sleep(20 * time.Millisecond)
-		_, err = reg.EndAll(ctx, rev)
-		require.NoError(t, err)
-
-		looked(t, c)
-		_, err = reg.Due(ctx, 10)
-		require.NoError(t, err)
-		adm, err := reg.Admit(ctx, between)
-		require.NoError(t, err)
-		require.Equal(t, scsguard.DeniedRevoked, adm.Denied, name)
-		between.AuthenticatedAt = time.Now().Add(time.Second)
-		adm, err = reg.Admit(ctx, between)
-		require.NoError(t, err)
-		require.Empty(t, adm.Denied, name)
-	}
-}
-
-// A session that ends while it moves leaves nothing where it was going to.
-func TestAMoveThatLosesLeavesNothing(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
-	healthy := redisregistry.New(server.Pool())
-	rec, to := begin(t, healthy, "alice"), newKey()
-	waiting := "{scs:session:" + string(to) + "}:g:"
-	ended := false
-	m := &mortal{pool: server.Pool(), n: 1 << 40, after: func(string) {
-		if there, err := redis.Bool(c.Do("EXISTS", waiting)); err == nil && there && !ended {
-			_, ended, err = healthy.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndUser))
-			require.NoError(t, err)
-			require.True(t, ended)
-		}
-	}}
-	won, now, err := redisregistry.New(m).Move(ctx, rec.Key, scsguard.Rotation{To: to, At: time.Now()})
-	require.NoError(t, err)
-	require.False(t, won)
 	require.True(t, ended)
-	require.Equal(t, scsguard.StateEnded, now.State)
-	there, err := redis.Bool(c.Do("EXISTS", waiting))
+	require.InDelta(t, until+retention, kept(), float64(time.Minute))
+
+	parts, err := redis.Strings(c.Do("KEYS", "*{due:*"))
 	require.NoError(t, err)
-	require.False(t, there, "the record that waited")
-	entries, err := redis.Int(c.Do("EVAL", "local n = 0 for _, k in ipairs(redis.call('KEYS', '*{due:*')) do n = n + redis.call('ZCARD', k) end return n", 0))
+	require.Len(t, parts, 1)
+	members, err := redis.Strings(c.Do("ZRANGE", parts[0], 0, -1))
 	require.NoError(t, err)
-	require.Equal(t, 1, entries, "that of the ending, which nobody has confirmed")
+	require.Len(t, members, 1)
+	for _, confirm := range []func() error{
+		func() error { return reg.ConfirmAll(ctx, []scsguard.Record{rec}) },
+		func() error { return reg.ConfirmAll(ctx, []scsguard.Record{rec}) },
+		func() error { return reg.Confirm(ctx, rec) },
+	} {
+		require.NoError(t, confirm())
+		require.InDelta(t, until+scsguard.TombstoneMargin, kept(), float64(time.Minute))
+		left, err := redis.Int(c.Do("ZCARD", parts[0]))
+		require.NoError(t, err)
+		require.Zero(t, left)
+		_, err = c.Do("EVAL", "redis.call('ZADD', KEYS[1], 1, ARGV[1]) return redis.call('PEXPIRE', KEYS[1], 100000)", 1, parts[0], members[0])
+		require.NoError(t, err)
+	}
 }
 
-// A failover of the slot of the new key may lose what waited there, after the old one said
-// that the session has moved.
-func TestAMoveWritesAgainWhatWasLostOfIt(t *testing.T) {
+func TestASessionWhoseRecordIsLostHoldsNoPlaceAfterASweep(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
+	reg := redisregistry.New(server.Pool())
 	c, err := server.Dial(ctx)
 	require.NoError(t, err)
 	defer c.Close()
-	healthy := redisregistry.New(server.Pool())
-	rec, to := begin(t, healthy, "alice"), newKey()
-	lost := false
-	m := &mortal{pool: server.Pool(), n: 1 << 40, after: func(string) {
-		if old, err := healthy.Get(ctx, rec.Key); !lost && err == nil && old.State == scsguard.StateMoved {
-			lost, err = redis.Bool(c.Do("DEL", "{scs:session:"+string(to)+"}:g:"))
-			require.NoError(t, err)
-			require.True(t, lost)
-		}
-	}}
-	won, _, err := redisregistry.New(m).Move(ctx, rec.Key, scsguard.Rotation{To: to, At: time.Now()})
+	rec := begin(t, reg, "alice")
+	_, err = c.Do("DEL", "{scs:session:"+string(rec.Key)+"}:g:")
 	require.NoError(t, err)
-	require.True(t, won)
-	require.True(t, lost)
-	now, err := healthy.Get(ctx, to)
+	looked(t, c)
+	list, err := reg.Due(ctx, 10)
 	require.NoError(t, err)
-	require.Equal(t, scsguard.StateLive, now.State)
-	require.Equal(t, rec.Session, now.Session)
+	require.Len(t, list, 1)
+	require.Equal(t, scsguard.EndLost, list[0].Ending.Reason)
+	requireNoPlaces(t, server.Pool())
 }
