@@ -292,3 +292,19 @@ func TestASessionWhoseRecordIsLostHoldsNoPlaceAfterASweep(t *testing.T) {
 	require.Equal(t, scsguard.EndLost, list[0].Ending.Reason)
 	requireNoPlaces(t, server.Pool())
 }
+
+// A key of another type is nobody's session, whatever it begins with.
+func TestAKeyOfAnotherTypeKeepsNobodyFromAllSessions(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store := redisregistry.NewStore(server.Pool())
+	require.NoError(t, store.Commit("token", []byte("data"), time.Now().Add(time.Hour)))
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Do("HSET", "scs:session:statistics", "of", "somebody")
+	require.NoError(t, err)
+	all, err := store.All()
+	require.NoError(t, err)
+	require.Equal(t, map[string][]byte{"token": []byte("data")}, all)
+}

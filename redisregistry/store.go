@@ -163,6 +163,9 @@ func (s *Store) collect(l *link, keys []string, all map[string][]byte) error {
 		return err
 	}
 	for i, key := range keys {
+		if refused, ok := replies[i].(redis.Error); ok && strings.HasPrefix(string(refused), "WRONGTYPE") {
+			continue // no session's: somebody else has a key that begins so
+		}
 		b, err := bytesOrNil(replies[i], nil)
 		if err != nil {
 			return err
