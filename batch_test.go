@@ -199,3 +199,41 @@ func TestEndingsThatCannotBeConfirmedTogetherAreHandedOutAgain(t *testing.T) {
 		require.Empty(t, left)
 	})
 }
+
+// What ends together may be more than there is room for while the trail cannot be
+// written. It is dead all the same, and the registry hands out again what did not fit.
+func TestOfEndingsThatEndTogetherThoseThatDoNotFitComeAgain(t *testing.T) {
+	inBatches(t, func(t *testing.T, a *app, registry *batchRegistry, store *batchStore) {
+		a.sink.fail(errDown)
+		for range 9_980 { // of a user without sessions
+			_, err := a.guard.EndAll(context.Background(), "mallory")
+			require.NoError(t, err)
+		}
+		ended, err := a.guard.EndEveryone(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, 40, ended)
+		require.Equal(t, 10_000, a.guard.Counters().Waiting)
+		require.Empty(t, storeKeys(t, a.sm))
+		a.sink.fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Less(t, len(a.sink.events(t, scsguard.EventLogout)), 40)
+		for range 2 {
+			ended, err = a.guard.Sweep(context.Background())
+			require.NoError(t, err)
+			require.Zero(t, ended)
+			ids := make(map[string]bool)
+			for _, e := range a.sink.events(t, scsguard.EventLogout) {
+				if e.str("session") != "" {
+					require.False(t, ids[e.str("id")], "written twice")
+					ids[e.str("id")] = true
+				}
+			}
+			require.Len(t, ids, 40)
+			time.Sleep(scsguard.Lease + time.Second)
+		}
+		due, err := registry.Due(context.Background(), 100)
+		require.NoError(t, err)
+		require.Empty(t, due)
+	})
+}

@@ -238,7 +238,7 @@ func (r *Registry) attend(l *link, e leased, s stored, todo *chores) (scsguard.R
 	default: // moved: whoever moved it may not have come to say so everywhere
 		now, err := l.present(r.keyspace, s)
 		if err == nil {
-			err = r.rekey(l, now, s.key, s.rec.Successor)
+			err = r.rekey(l, now, s.key, now.key)
 		}
 		if err != nil {
 			return none, false, err

@@ -239,3 +239,65 @@ func TestACallThatWasAnsweredIsNotRepeated(t *testing.T) {
 		}
 	}
 }
+
+// The way to a session leads over keys that it has left, which are forgotten some day.
+// Whoever has moved it, died, or was slow to say so: it is found without them.
+func TestASessionIsFoundWithoutTheKeysItHasLeft(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	for name, rev := range map[string]scsguard.Revocation{"user": {User: "alice"}, "external": {External: "sid"}} {
+		for _, slow := range []bool{false, true} {
+			healthy := redisregistry.New(server.Pool())
+			var rec scsguard.Record
+			var keys []scsguard.Key
+			again := func() {
+				keys = append(keys, newKey())
+				won, _, err := healthy.Move(ctx, keys[1], scsguard.Rotation{To: keys[2], At: time.Now(), Absolute: time.Now().Add(24 * time.Hour)})
+				require.NoError(t, err)
+				require.True(t, won)
+			}
+			if slow {
+				rec = begin(t, healthy, "alice")
+				keys = []scsguard.Key{rec.Key, newKey()}
+				m := &mortal{pool: server.Pool(), n: 1 << 40, after: func(string) {
+					if now, err := healthy.Get(ctx, keys[1]); err == nil && now.State == scsguard.StateLive && len(keys) == 2 {
+						again()
+						adm, err := healthy.Admit(ctx, admission("alice", scsguard.Limit{})) // says where it is
+						require.NoError(t, err)
+						_, err = healthy.Settle(ctx, adm, false)
+						require.NoError(t, err)
+					}
+				}}
+				_, _, err := redisregistry.New(m).Move(ctx, rec.Key, scsguard.Rotation{To: keys[1], At: time.Now()})
+				require.NoError(t, err)
+			} else {
+				for n := int64(1); ; n++ {
+					rec = begin(t, healthy, "alice")
+					keys = []scsguard.Key{rec.Key, newKey()}
+					_, _, err := redisregistry.New(&mortal{pool: server.Pool(), n: n, served: true}).Move(ctx, rec.Key, scsguard.Rotation{To: keys[1], At: time.Now()})
+					if now, failed := healthy.Get(ctx, rec.Key); failed == nil && now.State == scsguard.StateMoved {
+						break
+					}
+					require.Error(t, err)
+				}
+				again()
+				looked(t, c)
+				_, err = healthy.Due(ctx, 100)
+				require.NoError(t, err)
+			}
+			for _, key := range keys[:2] {
+				_, err = c.Do("DEL", "{scs:session:"+string(key)+"}:g:")
+				require.NoError(t, err)
+			}
+			rev.Ending = ending(scsguard.EndRevoked)
+			_, err = healthy.EndAll(ctx, rev)
+			require.NoError(t, err)
+			now, err := healthy.Get(ctx, keys[2])
+			require.NoError(t, err)
+			require.Equal(t, scsguard.StateEnded, now.State, "%s, slow: %v", name, slow)
+		}
+	}
+}

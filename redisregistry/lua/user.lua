@@ -97,7 +97,7 @@ local function vacate(session)
   places[session], changed[session] = nil, true
   for _, other in ipairs(markedBy[session] or {}) do
     local p = places[other]
-    if p and p[MARKER] == session then
+    if p then
       if gone[REASON] ~= '' then
         mark(other, 'evicted', gone[MARKER], p[ENDING], gone[MARKER])
       else
