@@ -97,6 +97,27 @@ type scriptCall struct {
 	args []any
 }
 
+// runTogether is runEach of a script that takes the arguments of several calls one after
+// the other, so that it runs once for each key.
+func (l *link) runTogether(s script, calls []scriptCall) ([]any, error) {
+	return l.runEach(s, together(calls))
+}
+
+// together makes one call of those with the same key.
+func together(calls []scriptCall) []scriptCall {
+	at := make(map[string]int) // where in all
+	var all []scriptCall
+	for _, c := range calls {
+		i, ok := at[c.key]
+		if !ok {
+			i = len(all)
+			at[c.key], all = i, append(all, scriptCall{key: c.key})
+		}
+		all[i].args = append(all[i].args, c.args...)
+	}
+	return all
+}
+
 // runEach runs a script several times, on as many keys. No run relies on another one.
 // An error that Redis answers to one of them is returned when all were run.
 func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {

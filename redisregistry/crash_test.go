@@ -408,6 +408,47 @@ func TestALaterWishIsNotOverwritten(t *testing.T) {
 	require.Equal(t, 1, w.told[rec.Session], "the ending waits for nothing but its lease")
 }
 
+// Those of several sessions are said in one call, and each has a time of its own.
+func TestDueEntriesOfManyLiveAsLongAsTheLongest(t *testing.T) {
+	t.Parallel()
+	pool := redistest.Start(t).Pool()
+	reg := redisregistry.New(pool)
+	var keys []scsguard.Key
+	absolute := make(map[string]time.Time) // by session
+	for i := range 48 {                    // three in each part; those that live longest first
+		a := admission(fmt.Sprint("user", i), scsguard.Limit{})
+		a.Record.Idle, a.Record.Absolute = time.Millisecond, time.Now().Add(time.Duration(48-i)*time.Hour)
+		adm, err := reg.Admit(ctx, a)
+		require.NoError(t, err)
+		_, err = reg.Settle(ctx, adm, true)
+		require.NoError(t, err)
+		keys, absolute[a.Record.Session] = append(keys, a.Record.Key), a.Record.Absolute
+	}
+	time.Sleep(5 * time.Millisecond)
+	c := pool.Get()
+	defer c.Close()
+	parts, err := redis.Strings(c.Do("KEYS", "*{due:*"))
+	require.NoError(t, err)
+	for _, part := range parts {
+		_, err := c.Do("PEXPIRE", part, 60_000)
+		require.NoError(t, err)
+	}
+	ended, err := reg.EndDue(ctx, keys, ending(""))
+	require.NoError(t, err)
+	require.Len(t, ended, len(keys))
+	for _, part := range parts {
+		members, err := redis.Strings(c.Do("ZRANGE", part, 0, -1))
+		require.NoError(t, err)
+		left, err := redis.Int64(c.Do("PTTL", part))
+		require.NoError(t, err)
+		for session, at := range absolute {
+			if slices.ContainsFunc(members, func(m string) bool { return strings.Contains(m, session) }) {
+				require.Greater(t, time.Duration(left)*time.Millisecond, time.Until(at.Add(7*24*time.Hour)), "an ending that nobody confirms would be lost")
+			}
+		}
+	}
+}
+
 // Who ended the session has died before he could say so in the index.
 func TestADeadSessionHoldsNoPlaceEvenBeforeASweep(t *testing.T) {
 	t.Parallel()

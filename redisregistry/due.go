@@ -187,7 +187,7 @@ type chores struct {
 
 // tidy does the chores, and hands out the endings.
 func (r *Registry) tidy(l *link, todo chores, list *[]scsguard.Record, refused *refusals) error {
-	if _, err := l.runEach(dueScript, todo.later); refused.spare(err) != nil {
+	if _, err := l.runTogether(dueScript, todo.later); refused.spare(err) != nil {
 		return err
 	}
 	if err := r.unscheduleMany(l, todo.gone); refused.spare(err) != nil {

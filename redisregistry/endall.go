@@ -423,6 +423,6 @@ func (r *Registry) revoke(l *link, w *revocation, list []stored) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.runEach(dueScript, later)
+	_, err = l.runTogether(dueScript, later)
 	return err
 }

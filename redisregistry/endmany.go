@@ -35,7 +35,7 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 	for i, n := range next {
 		intents[i] = r.scheduling(l, n, l.now.Add(scsguard.Lease), "set")
 	}
-	if _, err := l.runEach(dueScript, intents); err != nil {
+	if _, err := l.runTogether(dueScript, intents); err != nil {
 		return won, err
 	}
 
@@ -137,20 +137,13 @@ func (r *Registry) forgetMany(l *link, recs []scsguard.Record) error {
 // releaseMany is release for sessions of any users. Those of one go together: each time
 // costs as much as he has sessions.
 func (r *Registry) releaseMany(l *link, recs []scsguard.Record) error {
-	at := make(map[string]int) // where in calls
 	var calls []scriptCall
 	for _, rec := range recs {
-		if rec.User == "" {
-			continue
+		if rec.User != "" {
+			calls = append(calls, scriptCall{r.user(rec.User), []any{rec.Session}})
 		}
-		i, ok := at[rec.User]
-		if !ok {
-			i = len(calls)
-			at[rec.User], calls = i, append(calls, scriptCall{key: r.user(rec.User)})
-		}
-		calls[i].args = append(calls[i].args, rec.Session)
 	}
-	_, err := l.runEach(releaseScript, calls)
+	_, err := l.runTogether(releaseScript, calls)
 	return err
 }
 
@@ -196,9 +189,13 @@ func (r *Registry) confirmMany(l *link, recs []scsguard.Record) error {
 
 // unscheduleMany is unschedule for many.
 func (r *Registry) unscheduleMany(l *link, entries []entry) error {
-	commands := make([]command, len(entries))
+	calls := make([]scriptCall, len(entries))
 	for i, e := range entries {
-		commands[i] = command{"ZREM", []any{r.dueOf(e.session), e.member()}}
+		calls[i] = scriptCall{r.dueOf(e.session), []any{e.member()}}
+	}
+	var commands []command
+	for _, c := range together(calls) {
+		commands = append(commands, command{"ZREM", append([]any{c.key}, c.args...)})
 	}
 	return l.each(commands...)
 }
