@@ -115,7 +115,7 @@ func (s *Server) ready() error {
 		if info, err = s.info(); err != nil {
 			continue
 		}
-		if !strings.Contains(info, fmt.Sprintf("process_id:%d", s.cmd.Process.Pid)) {
+		if !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.cmd.Process.Pid)) {
 			return errors.New("it is somebody else's")
 		}
 		return nil
