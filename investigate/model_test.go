@@ -26,7 +26,7 @@ import (
 //
 // SCSGUARD_HISTORIES=10000 plays that many, SCSGUARD_SEED=<seed> one.
 func TestActiveIsTheTruthOrUnknown(t *testing.T) {
-	n, first := 200, uint64(1)
+	n, first := 80, uint64(1) // make histories plays thousands
 	if more, err := strconv.Atoi(os.Getenv("SCSGUARD_HISTORIES")); err == nil {
 		n, first = more, rand.Uint64()>>1
 	}
