@@ -332,6 +332,7 @@ func (g *Guard) commitAnonymous(ctx context.Context, r *request, key Key, b []by
 	} else if held, err := g.holdBack(r, "", b); held || err != nil {
 		return err
 	}
+	own((*string)(&key)) // a map keeps the last key that was written, and with it the whole Cookie header
 	stored, err := g.writeOwn(ctx, r, key, "", b, time.Time{}, g.anonymousExpiry(expiry))
 	if errors.Is(err, errMarked) {
 		r.hush()

@@ -145,7 +145,6 @@ func (g *Guard) write(ctx context.Context, key Key, b []byte, expiry time.Time) 
 	if !expiry.After(time.Now()) {
 		return g.remove(ctx, key)
 	}
-	own((*string)(&key)) // a map keeps the last key that was written, and with it the whole Cookie header
 	_, err := call(g, context.WithoutCancel(ctx), ComponentStore, "commit", func(ctx context.Context) (struct{}, error) {
 		if s, ok := g.inner.(interface {
 			CommitCtx(context.Context, string, []byte, time.Time) error
