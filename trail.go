@@ -108,18 +108,17 @@ func (t *trail) wait(events ...Event) error {
 	}
 }
 
-// post hands over events of something that has happened. It reports whether they
-// were taken; if not, they are counted as lost.
-func (t *trail) post(events ...Event) bool {
+// post hands over events of something that has happened. If there is no room for them
+// they are counted as lost.
+func (t *trail) post(events ...Event) {
 	p := newPending(events)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.posted >= p.rank.room() {
 		t.lose(p)
-		return false
+	} else {
+		t.keep(p)
 	}
-	t.keep(p)
-	return true
 }
 
 // An endedEvent is the event of an ending, and the record to be confirmed once that is
