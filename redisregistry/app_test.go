@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/gomodule/redigo/redis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
@@ -146,6 +147,15 @@ func startRedis(t *testing.T) *redistest.Server {
 	server := redistest.Start(t)
 	t.Cleanup(func() { mortalityOf(t, server) })
 	return server
+}
+
+// dial opens a connection of the test's own.
+func dial(t *testing.T, server *redistest.Server) redis.Conn {
+	t.Helper()
+	c, err := server.Dial(ctx)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 func limits(idle, absolute time.Duration) setting {

@@ -22,9 +22,7 @@ func TestAMessageOfASessionThatLivesEndsNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	reg := redisregistry.New(server.Pool())
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	lives, ends := begin(t, reg, "alice"), begin(t, reg, "alice")
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -49,9 +47,7 @@ func TestAMessageOfASessionThatLivesEndsNothing(t *testing.T) {
 func TestAMoveThatLosesLeavesNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	healthy := redisregistry.New(server.Pool())
 	rec, to := begin(t, healthy, "alice"), newKey()
 	waiting := "{scs:session:" + string(to) + "}:g:"
@@ -81,9 +77,7 @@ func TestAMoveThatLosesLeavesNothing(t *testing.T) {
 func TestAMoveWritesAgainWhatWasLostOfIt(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	healthy := redisregistry.New(server.Pool())
 	rec, to := begin(t, healthy, "alice"), newKey()
 	lost := false
@@ -108,9 +102,7 @@ func TestAMoveWritesAgainWhatWasLostOfIt(t *testing.T) {
 func TestASweepTakesNothingFromASessionThatArrives(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	healthy := redisregistry.New(server.Pool())
 	for n := int64(1); ; n++ {
 		rec, to := begin(t, healthy, "alice"), newKey()
@@ -245,9 +237,7 @@ func TestACallThatWasAnsweredIsNotRepeated(t *testing.T) {
 func TestASessionIsFoundWithoutTheKeysItHasLeft(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	for name, rev := range map[string]scsguard.Revocation{"user": {User: "alice"}, "external": {External: "sid"}} {
 		for _, slow := range []bool{false, true} {
 			healthy := redisregistry.New(server.Pool())
@@ -285,15 +275,15 @@ func TestASessionIsFoundWithoutTheKeysItHasLeft(t *testing.T) {
 				}
 				again()
 				looked(t, c)
-				_, err = healthy.Due(ctx, 100)
+				_, err := healthy.Due(ctx, 100)
 				require.NoError(t, err)
 			}
 			for _, key := range keys[:2] {
-				_, err = c.Do("DEL", "{scs:session:"+string(key)+"}:g:")
+				_, err := c.Do("DEL", "{scs:session:"+string(key)+"}:g:")
 				require.NoError(t, err)
 			}
 			rev.Ending = ending(scsguard.EndRevoked)
-			_, err = healthy.EndAll(ctx, rev)
+			_, err := healthy.EndAll(ctx, rev)
 			require.NoError(t, err)
 			now, err := healthy.Get(ctx, keys[2])
 			require.NoError(t, err)

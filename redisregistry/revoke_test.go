@@ -19,12 +19,10 @@ func TestAnEndOfAllThatRedisRefusesKeepsASweepFromNothing(t *testing.T) {
 	server := redistest.Start(t)
 	prefix := emptyPrefix()
 	reg := redisregistry.New(server.Pool(), prefix)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	bad := begin(t, reg, "alice")
 	name := wrong(t, c, "*"+string(bad.Key)+"}:g:*")
-	_, err = reg.EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
+	_, err := reg.EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
 	require.ErrorContains(t, err, "WRONGTYPE")
 	_, err = c.Do("DEL", name)
 	require.NoError(t, err)
@@ -58,9 +56,7 @@ func TestAnEndOfAllThatRedisRefusesKeepsASweepFromNothing(t *testing.T) {
 func TestAnEndOfAllEndsAllButThoseThatRedisRefusesAndThemLater(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	const n = 40
 	for name, rev := range map[string]scsguard.Revocation{
 		"everyone": {Everyone: true},
@@ -119,9 +115,7 @@ func TestASessionIsFoundAsLongAsItLives(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	reg := redisregistry.New(server.Pool())
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	rec := begin(t, reg, "alice")
 	for _, name := range []string{"*{user:*", "*{external:*", "*{due:*"} {
 		_, err := c.Do("EVAL", "return redis.call('PEXPIRE', redis.call('KEYS', ARGV[1])[1], 60000)", 0, name) // it began long ago
@@ -143,9 +137,7 @@ func TestASessionIsFoundAsLongAsItLives(t *testing.T) {
 func TestAnOldEndOfAllDoesNotTakeANewerOneBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	for name, rev := range map[string]scsguard.Revocation{
 		"everyone": {Everyone: true},
 		"user":     {User: "alice"},
@@ -182,9 +174,7 @@ func TestAnOldEndOfAllDoesNotTakeANewerOneBack(t *testing.T) {
 func TestAnEndOfAllThatASweepCompletesSparesWhoCameSince(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
+	c := dial(t, server)
 	for name, rev := range map[string]scsguard.Revocation{
 		"everyone": {Everyone: true},
 		"user":     {User: "alice"},
