@@ -330,23 +330,24 @@ func TestEndingAllMissesNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pool, prefix := startRedis(t).Pool(), emptyPrefix()
 			a, other := newApp(t, pool, prefix, how...), newApp(t, pool, prefix, how...)
-			var mu sync.Mutex
-			var all []*guardtest.Browser
+			var before []*guardtest.Browser
 			for range 20 {
 				b, _ := login(t, a, "alice")
-				all = append(all, b)
+				before = append(before, b)
 			}
+			var mu sync.Mutex
+			var beside []*guardtest.Browser
 			var requests sync.WaitGroup
-			for i := range 20 {
+			for _, old := range before {
 				requests.Go(func() {
 					b := other.Browser(t)
 					if b.Get("/login?user=alice").Status == http.StatusOK {
 						mu.Lock()
-						all = append(all, b)
+						beside = append(beside, b)
 						mu.Unlock()
 					}
 				})
-				requests.Go(func() { who(all[i].Clone()) })
+				requests.Go(func() { who(old.Clone()) })
 			}
 			_, err := a.Guard.EndAll(ctx, "alice")
 			require.NoError(t, err)
@@ -359,7 +360,7 @@ func TestEndingAllMissesNobody(t *testing.T) {
 			}
 			_, err = a.Guard.EndAll(ctx, "alice")
 			require.NoError(t, err)
-			for _, b := range all {
+			for _, b := range append(before, beside...) {
 				require.True(t, strings.HasPrefix(who(b), "401"))
 			}
 		})
