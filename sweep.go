@@ -10,7 +10,7 @@ import (
 )
 
 // sweepBatch is how many records a sweep takes at a time.
-const sweepBatch = 100
+const sweepBatch = 128
 
 // Sweep ends the sessions whose time is over although nobody came back, and
 // writes the endings that a process which died could not write. It returns how

@@ -118,37 +118,55 @@ func together(calls []scriptCall) []scriptCall {
 	return all
 }
 
-// runEach runs a script several times, on as many keys. No run relies on another one.
-// An error that Redis answers to one of them is returned when all were run.
+// runEach runs a script several times, on as many keys, in one round trip. No run relies
+// on another one. An error that Redis answers to one of them is returned when all were
+// run.
 func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {
-	if len(calls) == 0 {
+	switch len(calls) {
+	case 0:
 		return nil, nil
+	case 1:
+		reply, err := l.run(s, calls[0].key, calls[0].args...)
+		return []any{reply}, err
+	}
+	replies := make([]any, len(calls))
+	todo := make([]int, len(calls)) // where in calls
+	for i := range todo {
+		todo[i] = i
 	}
 	var refused refusals
-	first, err := l.run(s, calls[0].key, calls[0].args...) // Redis has the script from here on, unless somebody flushes it
-	if err = refused.spare(err); err != nil || len(calls) == 1 {
-		return []any{first}, errors.Join(err, refused.first)
-	}
-	commands := make([]command, len(calls)-1)
-	for i, c := range calls[1:] {
-		commands[i] = command{"EVALSHA", append([]any{s.hash, 1, c.key}, c.args...)}
-	}
-	rest, err := l.pipeline(commands...)
-	if err != nil {
-		return nil, err
-	}
-	for i := range rest {
-		err, _ := rest[i].(error)
-		if isUnknown(err) {
-			rest[i], err = l.run(s, calls[i+1].key, calls[i+1].args...)
-		} else if err != nil {
-			err = fmt.Errorf("scsguard: %s: %w", s.name, err)
+	for len(todo) > 0 {
+		commands := make([]command, len(todo))
+		for j, i := range todo {
+			commands[j] = command{"EVALSHA", append([]any{s.hash, 1, calls[i].key}, calls[i].args...)}
 		}
-		if err = refused.spare(err); err != nil {
+		answers, err := l.pipeline(commands...)
+		if err != nil {
 			return nil, err
 		}
+		var unknown []int
+		for j, i := range todo {
+			replies[i] = answers[j]
+			err, failed := replies[i].(redis.Error)
+			switch {
+			case isUnknown(err):
+				unknown = append(unknown, i)
+			case failed:
+				if err := refused.spare(fmt.Errorf("scsguard: %s: %w", s.name, err)); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if todo = unknown; len(todo) > 0 { // one goes ahead: Redis has the script then, unless somebody flushes it
+			i := todo[0]
+			replies[i], err = l.run(s, calls[i].key, calls[i].args...)
+			if err = refused.spare(err); err != nil {
+				return nil, err
+			}
+			todo = todo[1:]
+		}
 	}
-	return append([]any{first}, rest...), refused.first
+	return replies, refused.first
 }
 
 // ask runs a script that answers with a list and, as its last two elements, Redis's time

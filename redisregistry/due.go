@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -63,10 +65,7 @@ type duePart struct{ part, count int }
 // partsDue returns the parts in which something is due, in an order of chance, so
 // that sweeps of many processes do not meet.
 func (r *Registry) partsDue(l *link, refused *refusals) ([]duePart, error) {
-	if _, err := l.pipeline(); err != nil { // for the time
-		return nil, err
-	}
-	until := score(l.now)
+	until := score(l.now) // of the last answer, which is young enough: what is due since comes next time
 	commands := make([]command, dueParts)
 	for i := range commands {
 		commands[i] = command{"ZCOUNT", []any{r.due(i), "-inf", until}}
@@ -156,6 +155,7 @@ func (r *Registry) attendAll(l *link, all []leased, list *[]scsguard.Record, ref
 	case refused.spare(err) != nil:
 		return false, err
 	}
+	*list = slices.Grow(*list, len(found))
 	var todo chores
 	for i, s := range found {
 		rec, ok, err := r.attend(l, sessions[i], s, &todo)
@@ -245,6 +245,10 @@ func (r *Registry) attend(l *link, e leased, s stored, todo *chores) (scsguard.R
 		}
 		return none, false, r.leave(l, e.entry)
 	}
+	if until, err := strconv.ParseInt(e.until, 10, 64); err == nil {
+		s.leased = time.UnixMilli(until)
+	}
+	r.lately.keep(r.keyspace, s)
 	return l.off.recordFromRedis(s.rec), true, nil
 }
 

@@ -3,6 +3,7 @@ package redisregistry
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/scsguard/scsguard"
 )
@@ -13,8 +14,8 @@ import (
 // finds what was ended.
 func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.Ending, bool)) (won []bool, err error) {
 	won = make([]bool, len(list))
-	var at []int // where in list those are that have to end
-	var next []stored
+	at := make([]int, 0, len(list)) // where in list those are that have to end
+	next := make([]stored, 0, len(list))
 	for i, s := range list {
 		if !s.there() {
 			continue
@@ -27,13 +28,16 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 		if !n.rec.End(ending) {
 			continue
 		}
-		n.keep = max(s.keep, ending.Keep)
+		n.keep, n.leased = max(s.keep, ending.Keep), time.Time{}
 		at, next = append(at, i), append(next, n)
 	}
 
-	intents := make([]scriptCall, len(next))
+	var intents []scriptCall
 	for i, n := range next {
-		intents[i] = r.scheduling(l, n, l.now.Add(scsguard.Lease), "set")
+		if s := list[at[i]]; s.leased.After(l.now) && n.ttl(l.now) <= s.ttl(l.now) {
+			continue // a sweep finds it when the lease is over
+		}
+		intents = append(intents, r.scheduling(l, n, l.now.Add(scsguard.Lease), "set"))
 	}
 	if _, err := l.runTogether(dueScript, intents); err != nil {
 		return won, err
@@ -52,6 +56,7 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 		if done[i] {
 			*now, won[at[i]] = n, true
 			r.recall.remember(r.keyspace, n)
+			r.lately.keep(r.keyspace, n)
 			continue
 		}
 		// Somebody has changed it in this moment, so it is looked at by itself.
@@ -70,6 +75,7 @@ func (r *Registry) EndDue(ctx context.Context, keys []scsguard.Key, e scsguard.E
 	err = r.call(ctx, func(l *link) error {
 		return inParts(keys, readBatch, func(some ...scsguard.Key) error {
 			over, err := r.endDue(l, some, e)
+			ended = slices.Grow(ended, len(over))
 			for _, rec := range over {
 				ended = append(ended, l.off.recordFromRedis(rec))
 			}
@@ -97,7 +103,7 @@ func inParts[T any](list []T, size int, do func(...T) error) error {
 }
 
 func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over []scsguard.Record, err error) {
-	list, err := l.read(r.keyspace, keys...)
+	list, err := l.readLately(r.keyspace, keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +119,7 @@ func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over
 		overdue.Keep = e.Keep
 		return overdue, is
 	})
+	over = make([]scsguard.Record, 0, len(list))
 	for i := range list {
 		if won[i] {
 			over = append(over, list[i].rec)
@@ -160,11 +167,11 @@ func (r *Registry) confirmMany(l *link, recs []scsguard.Record) error {
 	for i, rec := range recs {
 		keys[i] = rec.Key
 	}
-	list, err := l.read(r.keyspace, keys...)
+	list, err := l.readLately(r.keyspace, keys...)
 	if err != nil {
 		return err
 	}
-	var was, next []stored
+	was, next := make([]stored, 0, len(list)), make([]stored, 0, len(list))
 	var done []entry
 	for _, s := range list {
 		if confirmed := s; confirmed.confirm() {

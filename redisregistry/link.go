@@ -23,6 +23,7 @@ type server struct {
 	pool   Pool
 	clock  clock
 	recall recall
+	lately lately
 }
 
 // link is one connection for the time of one call.

@@ -1,7 +1,6 @@
 package redisregistry
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,13 +119,13 @@ func (l *link) buryAgain(ks keyspace, s *stored) error {
 // recheck looks at all sessions that are remembered, if another server answers than
 // before: nobody may come to those that live again, at least not to this process.
 func (r *Registry) recheck(l *link) error {
-	info, err := redis.String(l.do("INFO", "server"))
-	var refused redis.Error
-	switch {
-	case errors.As(err, &refused): // not a right that everybody gives
-		return nil
-	case err != nil:
+	replies, err := l.pipeline(command{"INFO", []any{"server"}})
+	if err != nil {
 		return err
+	}
+	info, err := redis.String(replies[0], nil)
+	if err != nil { // not a right that everybody gives
+		return nil
 	}
 	before, server := r.recall.server(r.keyspace), infoOf(info)["run_id"]
 	if before == server {

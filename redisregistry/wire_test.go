@@ -81,8 +81,7 @@ func TestARequestIsOneRoundTripOnTheWireAndTwoWithTheOtherStore(t *testing.T) {
 	}
 }
 
-// What ends together costs as many round trips as one that ends alone, but for the first
-// run of each script, which goes ahead of the others.
+// What ends together costs as many round trips as two that do.
 func TestManySessionsEndInTheRoundTripsOfFew(t *testing.T) {
 	server := startRedis(t)
 	for name, end := range map[string]func(t *testing.T, a *app, reg scsguard.Registry, n int){
@@ -126,7 +125,7 @@ func TestManySessionsEndInTheRoundTripsOfFew(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %v", name, trips)
-		require.LessOrEqual(t, trips[60], trips[2]+6, name)
+		require.LessOrEqual(t, trips[60], trips[2], name)
 	}
 }
 
