@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/gomodule/redigo/redis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
@@ -79,7 +78,7 @@ func TestASessionThatAFailoverBringsBackIsEndedAgainByWhoHadEndedIt(t *testing.T
 				require.NoError(t, err)
 				guardtest.Flush(t, here.Guard)
 				return endingsIn(here, session) == 2
-			}, 2*scsguard.Lease, 100*time.Millisecond, "its ending is told again, as the same event")
+			}, time.Minute, 100*time.Millisecond, "its ending is told again, as the same event")
 		})
 	}
 }
@@ -92,13 +91,8 @@ func TestAProcessThatListensRemembersWhatOthersHaveEnded(t *testing.T) {
 	entered := there.stream("/stream")
 	stream := get(elsewhere, "/stream")
 	<-entered
-	c, err := server.Dial(ctx)
-	require.NoError(t, err)
-	defer c.Close()
-	require.Eventually(t, func() bool {
-		channels, err := redis.Strings(c.Do("PUBSUB", "CHANNELS"))
-		return err == nil && len(channels) == 1
-	}, 10*time.Second, 10*time.Millisecond)
+	c := dial(t, server)
+	requireListening(t, c)
 	failOver := amnesia(t, server)
 	require.Equal(t, http.StatusOK, b.Get("/logout").Status)
 	<-stream

@@ -49,7 +49,7 @@ func TestAStoreTakesOverTheSessionsOfTheOther(t *testing.T) {
 	defer c.Close()
 	ttl, err := redis.Int64(c.Do("PTTL", "theirs:"+token))
 	require.NoError(t, err)
-	require.InDelta(t, time.Hour.Milliseconds(), ttl, 2000)
+	require.InDelta(t, time.Hour.Milliseconds(), ttl, 60_000)
 
 	require.NoError(t, ours.Delete(token))
 	_, found, err = theirs.Find(token)
@@ -110,13 +110,13 @@ func TestACommitWithoutTimeLeftDeletes(t *testing.T) {
 }
 
 func TestH5_a_request_across_the_absolute_deadline_leaves_nothing_alive(t *testing.T) {
-	a := newApp(t, startRedis(t).Pool(), emptyPrefix(), limits(900*time.Millisecond, time.Second))
+	a := newApp(t, startRedis(t).Pool(), emptyPrefix(), limits(2900*time.Millisecond, 3*time.Second))
 	entered, release := a.pause("/slow", func(r *http.Request) { a.Sessions.Put(r.Context(), "k", "v") })
 	b, session := login(t, a, "alice")
 	thief := b.Clone()
 	answered := get(b, "/slow")
 	<-entered
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(3500 * time.Millisecond)
 	close(release)
 	answer := <-answered
 	require.Equal(t, http.StatusOK, answer.Status)
@@ -180,7 +180,7 @@ func TestNoInterleavingBringsALoggedOutSessionBack(t *testing.T) {
 		slow.SetToken(b.Token())
 		var both sync.WaitGroup
 		both.Go(func() { slow.Get("/busy") })
-		both.Go(func() { b.Get("/logout") })
+		both.Go(func() { require.Equal(t, http.StatusOK, b.Get("/logout").Status) })
 		both.Wait()
 		require.True(t, strings.HasPrefix(who(thief), "401"))
 	}
@@ -331,9 +331,10 @@ func TestEndingAllMissesNobody(t *testing.T) {
 			pool, prefix := startRedis(t).Pool(), emptyPrefix()
 			a, other := newApp(t, pool, prefix, how...), newApp(t, pool, prefix, how...)
 			var before []*guardtest.Browser
+			var sessions []string
 			for range 20 {
-				b, _ := login(t, a, "alice")
-				before = append(before, b)
+				b, session := login(t, a, "alice")
+				before, sessions = append(before, b), append(sessions, session)
 			}
 			var mu sync.Mutex
 			var beside []*guardtest.Browser
@@ -351,12 +352,11 @@ func TestEndingAllMissesNobody(t *testing.T) {
 			}
 			_, err := a.Guard.EndAll(ctx, "alice")
 			require.NoError(t, err)
-			ended := time.Now()
 			requests.Wait()
 			list, err := a.Guard.Registry().List(ctx, "alice")
 			require.NoError(t, err)
 			for _, rec := range list {
-				require.True(t, rec.AuthTime.After(ended.Add(-time.Second)), "who lives has logged in since")
+				require.NotContains(t, sessions, rec.Session, "who lives has logged in since")
 			}
 			_, err = a.Guard.EndAll(ctx, "alice")
 			require.NoError(t, err)

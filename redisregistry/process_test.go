@@ -262,7 +262,7 @@ func crowdOf(t *testing.T, server *redistest.Server, processes []*process, mode 
 			}
 		}
 		return mode != scsguard.EvictOldest || len(evicted) >= logins-most
-	}, 30*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 	t.Logf("%d at once: %d admitted, %d denied, %d evicted, at most %d alive in %d samples", atOnce, admitted.Load(), denied.Load(), len(evicted), alive, samples)
 	switch mode {
 	case scsguard.Deny:
@@ -280,26 +280,36 @@ func crowdOf(t *testing.T, server *redistest.Server, processes []*process, mode 
 
 func TestEveryTimeoutIsRecordedOnceThoughProcessesAreKilledInTheMiddleOfSweeps(t *testing.T) {
 	const sessions = 100
-	const idle = 2 * time.Second
+	const idle = 4 * time.Second // longer than a loaded machine takes for a login
 	server := startRedis(t)
 	processes := processesOn(t, server, processConfig{Idle: idle, SweepEvery: 10 * time.Millisecond})
+	reg := redisregistry.New(server.Pool())
+	var mu sync.Mutex
+	due := make(map[string]time.Time)
+	var last time.Time
 	var requests sync.WaitGroup
-	for i := range sessions {
+	for p := range processes {
 		requests.Go(func() {
-			require.Equal(t, http.StatusOK, processes[i%len(processes)].login(fmt.Sprintf("user%d", i)))
+			for i := p; i < sessions; i += len(processes) {
+				user := fmt.Sprintf("user%d", i)
+				require.Equal(t, http.StatusOK, processes[p].login(user))
+				list, err := reg.List(ctx, user) // at once: a while later it is over
+				require.NoError(t, err)
+				require.Len(t, list, 1)
+				at, _ := list[0].Due()
+				mu.Lock()
+				due[list[0].Session] = at
+				if at.After(last) {
+					last = at
+				}
+				mu.Unlock()
+			}
 		})
 	}
 	requests.Wait()
-	reg := redisregistry.New(server.Pool())
-	due := make(map[string]time.Time)
-	for i := range sessions {
-		list, err := reg.List(ctx, fmt.Sprintf("user%d", i))
-		require.NoError(t, err)
-		require.Len(t, list, 1)
-		due[list[0].Session], _ = list[0].Due()
-	}
+	require.Len(t, due, sessions)
 	kills := 0
-	for end := time.Now().Add(idle + time.Second); time.Now().Before(end); kills++ {
+	for end := last.Add(time.Second); time.Now().Before(end); kills++ {
 		p := processes[rand.IntN(len(processes))]
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
 		p.kill()
@@ -317,12 +327,12 @@ func TestEveryTimeoutIsRecordedOnceThoughProcessesAreKilledInTheMiddleOfSweeps(t
 			}
 		}
 		return len(recorded) >= sessions
-	}, 3*scsguard.Lease, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 	time.Sleep(200 * time.Millisecond)
 	t.Logf("%d kills, %d timeouts written, %d of them different", kills, written, len(recorded))
 	require.Len(t, recorded, sessions)
 	for _, e := range recorded {
 		require.Equal(t, string(scsguard.EndIdle), e.Reason)
-		require.WithinDuration(t, due[e.Session], e.Due, 100*time.Millisecond, "it was due when it was due, and not when it was found")
+		require.WithinDuration(t, due[e.Session], e.Due, 500*time.Millisecond, "it was due when it was due, and not when it was found")
 	}
 }

@@ -69,9 +69,12 @@ func newPair(t *testing.T, settings ...setting) pair {
 	return p
 }
 
+// grace is longer than a loaded machine takes for what has to come within it.
+const grace = 5 * time.Second
+
 func remembering(pool redisregistry.Pool) setting {
 	return func(_ *scs.SessionManager, cfg *scsguard.Config) {
-		cfg.Remember = scsguard.Remember{Store: redisremember.New(pool), Grace: time.Second}
+		cfg.Remember = scsguard.Remember{Store: redisremember.New(pool), Grace: grace}
 	}
 }
 
@@ -137,7 +140,7 @@ func (p pair) sessions(t *testing.T, user string) []scsguard.Session {
 }
 
 func TestPitfall12_parallel_requests_around_a_rotation_log_nobody_out_on_Redis(t *testing.T) {
-	p := newPair(t, func(_ *scs.SessionManager, cfg *scsguard.Config) { cfg.RotationGrace = 2 * time.Second })
+	p := newPair(t, func(_ *scs.SessionManager, cfg *scsguard.Config) { cfg.RotationGrace = grace })
 	b, _ := p.login(t, "alice")
 	old := b.Clone()
 	var late []*guardtest.Browser
@@ -155,11 +158,11 @@ func TestPitfall12_parallel_requests_around_a_rotation_log_nobody_out_on_Redis(t
 		})
 	}
 	all.Wait()
-	require.Less(t, time.Since(moved), 2*time.Second, "this machine is too slow for the test")
+	require.Less(t, time.Since(moved), grace, "this machine is too slow for the test")
 	require.Equal(t, "alice", who(b))
 	require.Equal(t, "401 ended", who(at(old, agentChrome, addrMobile)), "another device has no grace")
 	require.Equal(t, "other_device", p.told(t, scsguard.EventTokenReuse)[0].Reason)
-	time.Sleep(time.Until(moved.Add(2*time.Second + 50*time.Millisecond)))
+	time.Sleep(time.Until(moved.Add(grace + 100*time.Millisecond)))
 	require.Equal(t, "401 ended", who(elsewhere(old)), "and after it nobody has")
 	require.Equal(t, "alice", who(elsewhere(b)))
 }
@@ -203,7 +206,7 @@ func TestPitfall13_a_remembered_session_is_counted_ended_and_never_trusted_with_
 	require.Equal(t, "ok", b.Get("/transfer").Body)
 
 	// What was used and comes back later was copied.
-	time.Sleep(1100 * time.Millisecond)
+	time.Sleep(grace + 100*time.Millisecond)
 	used.SetToken("")
 	require.True(t, strings.HasPrefix(who(used), "401"))
 	require.Equal(t, "used_token", p.told(t, scsguard.EventTokenReuse)[0].Reason)
@@ -445,7 +448,7 @@ func requireProfile(t *testing.T, profile scsguard.Profile, idle, absolute time.
 	b, _ := p.login(t, "alice")
 	s := p.sessions(t, "alice")[0]
 	require.WithinDuration(t, s.LastSeen.Add(idle), s.IdleExpires, 0)
-	require.WithinDuration(t, s.Created.Add(absolute), s.AbsoluteExpires, 10*time.Millisecond)
+	require.WithinDuration(t, s.Created.Add(absolute), s.AbsoluteExpires, time.Minute)
 	old := b.Clone()
 	require.Equal(t, http.StatusOK, b.Get("/reauth").Status)
 	require.Equal(t, "401 ended", who(elsewhere(old)), "without any grace")
@@ -500,17 +503,18 @@ func TestREAUTH_a_full_reauthentication_resets_both_timeouts_and_activity_only_t
 	p := newPair(t, limits(15*time.Minute, 8*time.Hour))
 	b, _ := p.login(t, "alice")
 	before := p.sessions(t, "alice")[0]
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(2 * time.Second)
 	require.Equal(t, "alice", who(b))
 	active := p.sessions(t, "alice")[0]
 	require.True(t, active.IdleExpires.After(before.IdleExpires))
-	require.WithinDuration(t, before.AbsoluteExpires, active.AbsoluteExpires, 5*time.Millisecond)
+	same := time.Second // a process learns with each answer how far its clock is from that of Redis
+	require.WithinDuration(t, before.AbsoluteExpires, active.AbsoluteExpires, same)
 	require.Equal(t, http.StatusOK, b.Get("/reauth").Status)
-	require.WithinDuration(t, before.AbsoluteExpires, p.sessions(t, "alice")[0].AbsoluteExpires, 5*time.Millisecond)
+	require.WithinDuration(t, before.AbsoluteExpires, p.sessions(t, "alice")[0].AbsoluteExpires, same)
 	require.Equal(t, http.StatusOK, b.Get("/reauth?full=1").Status)
 	full := p.sessions(t, "alice")[0]
 	require.True(t, full.IdleExpires.After(active.IdleExpires))
-	require.Greater(t, full.AbsoluteExpires.Sub(before.AbsoluteExpires), 40*time.Millisecond)
+	require.Greater(t, full.AbsoluteExpires.Sub(before.AbsoluteExpires), same)
 }
 
 func TestSC_23_a_made_up_token_is_never_adopted_on_Redis(t *testing.T) {

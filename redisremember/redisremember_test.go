@@ -59,7 +59,7 @@ func TestTheShortestTimeToLiveIsAMillisecond(t *testing.T) {
 	require.Eventually(t, func() bool {
 		value, _, err := store.Load(t.Context(), "id")
 		return err == nil && value == nil
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 // A server that restarts has forgotten the scripts.
@@ -79,7 +79,7 @@ func TestScriptsThatWereFlushedAreSentAgain(t *testing.T) {
 func TestAServerThatIsDownOrHangsIsAnErrorInTime(t *testing.T) {
 	s := startRedis(t)
 	store := redisremember.New(s.pool)
-	s.stop()
+	s.Stop()
 	_, _, err := store.Load(t.Context(), "id")
 	require.Error(t, err)
 
@@ -192,7 +192,7 @@ func TestARememberedBrowserOverRedis(t *testing.T) {
 	require.Equal(t, "alice", get(t, client, first.url+"/whoami"))
 	s.requireNothingForEver(t)
 
-	time.Sleep(1100 * time.Millisecond) // the grace
+	time.Sleep(grace + 100*time.Millisecond)
 	thief, err := http.NewRequest(http.MethodGet, second.url+"/whoami", nil)
 	require.NoError(t, err)
 	thief.AddCookie(stolen)
@@ -206,6 +206,9 @@ func TestARememberedBrowserOverRedis(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, left)
 }
+
+// grace is longer than a loaded machine takes for what has to come within it.
+const grace = 5 * time.Second
 
 type site struct {
 	sessions *scs.SessionManager
@@ -222,7 +225,7 @@ func newSite(t *testing.T, registry scsguard.Registry, store scsguard.RememberSt
 	}
 	guard, err := scsguard.New(sm, scsguard.Config{
 		Registry: registry, Audit: scsguard.Discard(), Keys: [][]byte{make([]byte, 32)},
-		Remember: scsguard.Remember{Store: store, Grace: time.Second},
+		Remember: scsguard.Remember{Store: store, Grace: grace},
 	})
 	require.NoError(t, err)
 	mux := http.NewServeMux()

@@ -157,8 +157,9 @@ func (t *trial) eventually(limit time.Duration, f func() bool) bool {
 }
 
 // tick is longer than the clocks of a registry and its caller may differ while
-// the caller waits for an answer, and than any rounding of an age.
-const tick = 30 * time.Millisecond
+// the caller waits for an answer on a machine that has much to do, and than any
+// rounding of an age.
+const tick = 100 * time.Millisecond
 
 // afterLease waits until every lease taken so far is over for everybody.
 func (t *trial) afterLease() { t.wait(scsguard.Lease + 300*time.Millisecond) }

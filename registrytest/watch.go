@@ -36,7 +36,7 @@ func watches(t *trial) {
 	for _, rec := range ended {
 		open[rec.Session] = rec
 	}
-	patience := time.NewTimer(5 * time.Second)
+	patience := time.NewTimer(30 * time.Second)
 	defer patience.Stop()
 	for len(open) > 0 {
 		select {

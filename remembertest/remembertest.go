@@ -66,7 +66,7 @@ type check struct {
 
 // patience bounds a check: what waits for an answer longer than this fails by
 // name, if the store gives up when its context is done.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func (c check) try(ctx context.Context, store scsguard.RememberStore) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -54,7 +54,7 @@ func TestInChromium(t *testing.T) {
 // TestTheCountdown has a session that ends within a minute.
 func TestTheCountdown(t *testing.T) {
 	browser := chromium(t)
-	srv := run(t, func(o *options) { o.timeouts.Idle = 30 * time.Second })
+	srv := run(t, func(o *options) { o.timeouts.Idle = 55 * time.Second })
 	alice := browser()
 	alice.visit(srv.url + "/")
 	alice.logIn("alice")
@@ -93,7 +93,7 @@ func chromium(t *testing.T) func() *tab {
 	if path == "" {
 		missing(t, "this test needs Chromium: apt-get install chromium")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))

@@ -107,6 +107,9 @@ func (s *server) events(kind string, enough int) []event {
 		require.NoError(s.t, err)
 		found = nil
 		for line := range strings.Lines(string(b)) {
+			if !strings.HasSuffix(line, "\n") {
+				break // it is being written
+			}
 			var e event
 			require.NoError(s.t, json.Unmarshal([]byte(line), &e), line)
 			if e["event"] == kind {
@@ -114,7 +117,7 @@ func (s *server) events(kind string, enough int) []event {
 			}
 		}
 		return len(found) >= enough
-	}, 10*time.Second, 5*time.Millisecond, "%d events %s", enough, kind)
+	}, time.Minute, 5*time.Millisecond, "%d events %s", enough, kind)
 	return found
 }
 

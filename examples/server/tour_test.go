@@ -61,13 +61,14 @@ func TestTheTourInTheDocs(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		missing(t, "this test needs curl: apt-get install curl")
 	}
+	path := "PATH=" + filepath.Dir(program(t, "scsguard")) + ":" + os.Getenv("PATH") // built before the time of the tour begins
 	srv := run(t)
 	var doc strings.Builder
 	doc.WriteString(tourHead)
 	dir, same := t.TempDir(), newSame()
 	for _, step := range tourSteps {
 		cmd := exec.Command("sh", "-ec", "B="+srv.url+"\n"+srv.in(step.command))
-		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program(t, "scsguard"))+":"+os.Getenv("PATH"))
+		cmd.Env = append(os.Environ(), path)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))

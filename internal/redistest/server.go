@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -65,14 +66,21 @@ func start(t testing.TB, args []string, first ...string) *Server {
 	return nil
 }
 
+// freeAddr returns an address on which nobody listens. The system gives none of these
+// ports to a connection that asks for any: else one of a test beside could take that of
+// a server which is started anew.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // Restart starts the server, anew after [Server.Stop].
@@ -105,7 +113,7 @@ func (s *Server) Stop() {
 // started.
 func (s *Server) ready() error {
 	err := errors.New("it never answered")
-	for range 500 {
+	for range 3000 { // half a minute: a machine may have much else to do
 		select {
 		case <-s.done:
 			return errors.New("it stopped at once")

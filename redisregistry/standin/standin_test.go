@@ -37,28 +37,10 @@ var shim string
 func standIn(t *testing.T) *pool {
 	t.Helper()
 	m := miniredis.RunT(t)
-	stop := make(chan struct{})
-	var ticking sync.WaitGroup
-	ticking.Go(func() {
-		tick := time.NewTicker(50 * time.Millisecond) // each looks at every key
-		defer tick.Stop()
-		for last := time.Now(); ; {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				now := time.Now()
-				m.FastForward(now.Sub(last))
-				last = now
-			}
-		}
-	})
-	p := &pool{Pool: &redis.Pool{MaxIdle: 64, DialContext: func(ctx context.Context) (redis.Conn, error) {
+	p := &pool{server: m, at: time.Now(), Pool: &redis.Pool{MaxIdle: 64, DialContext: func(ctx context.Context) (redis.Conn, error) {
 		return redis.DialContext(ctx, "tcp", m.Addr())
 	}}}
 	t.Cleanup(func() {
-		close(stop)
-		ticking.Wait()
 		for _, key := range m.Keys() {
 			if m.TTL(key) == 0 {
 				t.Errorf("the key %q has no time to live", key)
@@ -73,6 +55,21 @@ func standIn(t *testing.T) *pool {
 type pool struct {
 	*redis.Pool
 	sources sync.Map // by hash
+
+	server *miniredis.Miniredis
+	mu     sync.Mutex
+	at     time.Time // on the clock of the server
+}
+
+// advance sets the clock of the stand-in, which would stand still, before a command:
+// what has expired by then is gone, however much else the machine has to do.
+func (p *pool) advance() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if passed := time.Since(p.at); passed >= 20*time.Millisecond { // it looks at every key
+		p.server.FastForward(passed)
+		p.at = p.at.Add(passed)
+	}
 }
 
 func (p *pool) GetContext(ctx context.Context) (redis.Conn, error) {
@@ -85,9 +82,10 @@ type conn struct {
 	pool *pool
 }
 
-// script gives a script its libraries. EVALSHA of one that is not known stays as it is,
+// script is called before each command. It gives a script its libraries. EVALSHA of one that is not known stays as it is,
 // and is answered NOSCRIPT.
 func (c *conn) script(command string, args []any) (string, []any) {
+	c.pool.advance()
 	switch command {
 	case "EVAL":
 		source := args[0].(string)
