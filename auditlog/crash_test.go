@@ -75,8 +75,9 @@ func TestPitfall20_NothingAcknowledgedIsMissingWhenProcessesAreKilled(t *testing
 	acked := make(map[string]bool)
 	killed := 0
 	var wg sync.WaitGroup
-	for range 4 {
+	for g := range 4 {
 		wg.Go(func() {
+			atWork := g%2 == 0
 			for {
 				mu.Lock()
 				stop := killed >= kills
@@ -85,7 +86,8 @@ func TestPitfall20_NothingAcknowledgedIsMissingWhenProcessesAreKilled(t *testing
 				if stop {
 					return
 				}
-				ids, err := killOne(self, dir)
+				ids, err := killOne(self, dir, atWork)
+				atWork = !atWork
 				if err != nil {
 					t.Error(err)
 					return
@@ -124,8 +126,9 @@ func TestPitfall20_NothingAcknowledgedIsMissingWhenProcessesAreKilled(t *testing
 	t.Logf("%d processes killed, %d records acknowledged, %d kept, %d torn ends", kills, len(acked), len(kept), torn)
 }
 
-// killOne runs a worker, kills it after a moment, and returns what it said.
-func killOne(self, dir string) (ids []string, err error) {
+// killOne runs a worker, kills it after a moment, and returns what it said. The moment
+// begins with the worker, which may not have got far by then, or where it is at work.
+func killOne(self, dir string, atWork bool) (ids []string, err error) {
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), workerEnv+"="+dir)
 	var stderr strings.Builder
@@ -142,14 +145,21 @@ func killOne(self, dir string) (ids []string, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	time.AfterFunc(time.Duration(100+rand.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+	kill := func() {
+		time.AfterFunc(time.Duration(100+rand.IntN(400))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+	}
+	if !atWork {
+		kill()
+	}
 	r := bufio.NewReader(out)
 	for {
 		id, err := r.ReadString('\n')
 		if err != nil {
 			break // a line without an end may be cut off
 		}
-		ids = append(ids, strings.TrimSpace(id))
+		if ids = append(ids, strings.TrimSpace(id)); atWork && len(ids) == 1 {
+			kill()
+		}
 	}
 	_ = cmd.Wait()
 	if stderr.Len() > 0 {

@@ -78,8 +78,9 @@ func (c check) try(ctx context.Context, opened Opened) error {
 }
 
 const (
-	// limit is how long an Append may take, as a guard would set it.
-	limit = 2 * time.Second
+	// limit is how long an Append may take. A guard would set less, and a machine that
+	// has much else to do may need more.
+	limit = 10 * time.Second
 	// patience is how much longer a check waits for it to give up.
 	patience = 3 * time.Second
 )

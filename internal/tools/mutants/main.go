@@ -181,7 +181,7 @@ func unharmed(dir string, mutants []mutant) error {
 	}
 	for pkg, names := range tests {
 		slices.Sort(names)
-		out, err := goTest(dir, pkg, strings.Join(slices.Compact(names), "|"))
+		out, err := goTest(dir, pkg, strings.Join(slices.Compact(names), "|"), 10*time.Minute) // they are many
 		if err != nil || strings.Contains(out, "no tests to run") {
 			return fmt.Errorf("the tests of %s do not pass without a mutant:\n%s", pkg, out)
 		}
@@ -200,7 +200,7 @@ func try(dir string, m mutant) string {
 			panic("mutants: " + m.name + " cannot be taken back: " + out)
 		}
 	}()
-	out, err := goTest(dir, m.pkg, m.test)
+	out, err := goTest(dir, m.pkg, m.test, 2*time.Minute)
 	switch {
 	case err == nil && strings.Contains(out, "no tests to run"):
 		return "there is no such test: " + m.test
@@ -220,8 +220,8 @@ func git(dir string, args ...string) (string, error) {
 	return string(out), err
 }
 
-func goTest(dir, pkg, test string) (string, error) {
-	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-timeout=120s", "-run", pattern(test), pkg)
+func goTest(dir, pkg, test string, timeout time.Duration) (string, error) {
+	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-timeout="+timeout.String(), "-run", pattern(test), pkg)
 	cmd.Dir = dir
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
