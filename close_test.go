@@ -93,10 +93,10 @@ func TestCloseWithACancelledContextGivesUpAtOnceAndSaysWhatIsNotWritten(t *testi
 		require.Equal(t, err, a.guard.Close(context.Background()), "a second call says the same")
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		calls := a.sink.calls
+		calls := a.sink.appends()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Equal(t, calls, a.sink.calls, "nothing goes on in the background")
+		require.Equal(t, calls, a.sink.appends(), "nothing goes on in the background")
 	})
 }
 

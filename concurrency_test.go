@@ -166,7 +166,7 @@ func TestEveryConcurrentLoginIsRecordedAndToldToBothSides(t *testing.T) {
 				require.Equal(t, []any{one}, warnings[0]["others"])
 				require.EqualValues(t, 3, warnings[0]["max"])
 				require.Equal(t, "true", warnings[0]["details"].(map[string]any)["different_network"])
-				require.Equal(t, 2, a.sink.calls, "in the same Append as the login")
+				require.Equal(t, 2, a.sink.appends(), "in the same Append as the login")
 
 				require.Contains(t, first.get("/warnings").Body, "198.51.100.7", "the other side is told at its next request")
 				require.Equal(t, "null\n", first.get("/warnings").Body, "once")

@@ -53,6 +53,13 @@ func (s *sink) Append(_ context.Context, records [][]byte) error {
 	return nil
 }
 
+// appends returns how often the sink was called.
+func (s *sink) appends() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
 func (s *sink) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
