@@ -261,6 +261,9 @@ func besideWrites(ctx context.Context, f *finder) error {
 				if err := f.client.commit(ctx, string(key), data(round), later()); err != nil {
 					return fmt.Errorf("commit: %w", err)
 				}
+				if err := wait(ctx, time.Nanosecond); err != nil { // so that others come between two writes, also in a bubble
+					return err
+				}
 				continue
 			}
 			select {
