@@ -24,7 +24,7 @@ check:
 
 # Every test, with the race detector, in a new order each time.
 race:
-	go test -race -shuffle=on work
+	go test -race -shuffle=on -timeout 14m work
 
 # Every byte of a trail changed, every place cut: without the race detector, which
 # has nothing to find there.
