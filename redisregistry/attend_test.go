@@ -70,25 +70,32 @@ func TestWhatASweepOnlyLooksAtCostsFewRoundTrips(t *testing.T) {
 	}
 }
 
-// wrong puts a key of another type in the place of one.
-func wrong(t *testing.T, c redis.Conn, pattern string) string {
+// theKey is the only one that a pattern fits.
+func theKey(t *testing.T, c redis.Conn, pattern string) string {
 	t.Helper()
 	names, err := redis.Strings(c.Do("KEYS", pattern))
 	require.NoError(t, err)
 	require.Len(t, names, 1, pattern)
-	kind, err := redis.String(c.Do("TYPE", names[0]))
+	return names[0]
+}
+
+// wrong puts a key of another type in the place of one.
+func wrong(t *testing.T, c redis.Conn, pattern string) string {
+	t.Helper()
+	name := theKey(t, c, pattern)
+	kind, err := redis.String(c.Do("TYPE", name))
 	require.NoError(t, err)
-	command := []any{"SET", names[0], "something else", "PX", 100_000}
+	command := []any{"SET", name, "something else", "PX", 100_000}
 	if kind == "string" {
-		_, err = c.Do("DEL", names[0])
+		_, err = c.Do("DEL", name)
 		require.NoError(t, err)
-		_, err = c.Do("HSET", names[0], "something", "else")
+		_, err = c.Do("HSET", name, "something", "else")
 		require.NoError(t, err)
-		command = []any{"PEXPIRE", names[0], 100_000}
+		command = []any{"PEXPIRE", name, 100_000}
 	}
 	_, err = c.Do(command[0].(string), command[1:]...)
 	require.NoError(t, err)
-	return names[0]
+	return name
 }
 
 func due(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {

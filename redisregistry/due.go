@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -91,6 +90,7 @@ func (r *Registry) partsDue(l *link, refused *refusals) ([]duePart, error) {
 type leased struct {
 	entry
 	until string
+	lease lease
 }
 
 // lease takes up to n entries out of parts, and returns the parts that have more.
@@ -113,10 +113,15 @@ func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []
 	}
 	for i, reply := range replies {
 		texts, err := redis.Strings(reply, nil)
-		if err != nil || len(texts) < 3 { // behind the members: until when, and the time
+		n := len(texts) - 4 // behind the members: two moments, and the time
+		if err != nil || n < 0 {
 			return nil, nil, errAnswer
 		}
-		members, until := texts[:len(texts)-3], texts[len(texts)-3]
+		members, until := texts[:n], texts[n]
+		lease, err := parseLease(until, texts[n+1])
+		if err != nil {
+			return nil, nil, errAnswer
+		}
 		for _, m := range members {
 			e, ok := parseEntry(m)
 			if !ok { // nothing can be done about it, ever
@@ -125,7 +130,7 @@ func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []
 				}
 				continue
 			}
-			out = append(out, leased{e, until})
+			out = append(out, leased{e, until, lease})
 		}
 	}
 	return out, rest, nil
@@ -245,9 +250,7 @@ func (r *Registry) attend(l *link, e leased, s stored, todo *chores) (scsguard.R
 		}
 		return none, false, r.leave(l, e.entry)
 	}
-	if until, err := strconv.ParseInt(e.until, 10, 64); err == nil {
-		s.leased = time.UnixMilli(until)
-	}
+	s.lease = e.lease
 	r.lately.keep(r.keyspace, s)
 	return l.off.recordFromRedis(s.rec), true, nil
 }

@@ -417,12 +417,15 @@ func (r *Registry) revoke(l *link, w *revocation, list []stored) error {
 		}
 		later = append(later, r.scheduling(l, s, l.now.Add(-10*time.Millisecond), "set"))
 	}
-	if err == nil {
-		err = r.leaveExternals(l, gone)
-	}
-	if err != nil {
+	var refused refusals // for one: the others have ended, and nobody comes to them again
+	if err := refused.spare(err); err != nil {
 		return err
 	}
-	_, err = l.runTogether(dueScript, later)
-	return err
+	if err := refused.spare(r.leaveExternals(l, gone)); err != nil {
+		return err
+	}
+	if _, err := l.runTogether(dueScript, later); refused.spare(err) != nil {
+		return err
+	}
+	return refused.first
 }

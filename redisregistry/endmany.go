@@ -3,7 +3,6 @@ package redisregistry
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/scsguard/scsguard"
 )
@@ -28,13 +27,13 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 		if !n.rec.End(ending) {
 			continue
 		}
-		n.keep, n.leased = max(s.keep, ending.Keep), time.Time{}
+		n.keep, n.lease = max(s.keep, ending.Keep), lease{}
 		at, next = append(at, i), append(next, n)
 	}
 
 	var intents []scriptCall
 	for i, n := range next {
-		if s := list[at[i]]; s.leased.After(l.now) && n.ttl(l.now) <= s.ttl(l.now) {
+		if list[at[i]].lease.serves(n, l.now) {
 			continue // a sweep finds it when the lease is over
 		}
 		intents = append(intents, r.scheduling(l, n, l.now.Add(scsguard.Lease), "set"))
@@ -48,18 +47,22 @@ func (r *Registry) endMany(l *link, list []stored, how func(stored) (scsguard.En
 		was[i] = list[at[i]]
 	}
 	done, err := l.swapEach(r.keyspace, was, next, true)
+	for i := range done {
+		if done[i] {
+			list[at[i]], won[at[i]] = next[i], true
+			r.recall.remember(r.keyspace, next[i])
+			r.lately.keep(r.keyspace, next[i])
+		}
+	}
 	if err != nil {
 		return won, err
 	}
-	for i, n := range next {
-		now := &list[at[i]]
+	for i := range done {
 		if done[i] {
-			*now, won[at[i]] = n, true
-			r.recall.remember(r.keyspace, n)
-			r.lately.keep(r.keyspace, n)
 			continue
 		}
 		// Somebody has changed it in this moment, so it is looked at by itself.
+		now := &list[at[i]]
 		if *now, err = l.look(r.keyspace, now.key); err != nil {
 			return won, err
 		}
@@ -103,7 +106,7 @@ func inParts[T any](list []T, size int, do func(...T) error) error {
 }
 
 func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over []scsguard.Record, err error) {
-	list, err := l.readLately(r.keyspace, keys...)
+	list, err := l.readLately(r.keyspace, l.mayEnd, keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +170,7 @@ func (r *Registry) confirmMany(l *link, recs []scsguard.Record) error {
 	for i, rec := range recs {
 		keys[i] = rec.Key
 	}
-	list, err := l.readLately(r.keyspace, keys...)
+	list, err := l.readLately(r.keyspace, hasEnded, keys...)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package redisregistry
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,4 +24,23 @@ func TestWhatNobodyAsksForAgainIsKeptWithinBounds(t *testing.T) {
 	require.True(t, ok)
 	_, ok = c.take(ks, last)
 	require.False(t, ok, "it is true at most once")
+}
+
+func TestTheLeaseOfASweepServesAnEndingWithinItsBounds(t *testing.T) {
+	now := time.Now()
+	dead := stored{raw: fresh, rec: scsguard.Record{State: scsguard.StateEnded, Absolute: now}, keep: time.Hour}
+	kept := now.Add(time.Hour + scsguard.TombstoneMargin)
+	for _, c := range []struct {
+		lease  lease
+		serves bool
+	}{
+		{lease{}, false},
+		{lease{now.Add(scsguard.Lease), kept}, true},
+		{lease{now.Add(scsguard.Lease), kept.Add(-1)}, false},
+		{lease{now.Add(scsguard.Lease + 1), kept}, false}, // Redis's clock was set
+		{lease{now.Add(scsguard.Lease - leaseSpent), kept}, true},
+		{lease{now.Add(scsguard.Lease - leaseSpent - 1), kept}, false},
+	} {
+		require.Equal(t, c.serves, c.lease.serves(dead, now), c)
+	}
 }

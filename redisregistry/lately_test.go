@@ -1,10 +1,13 @@
 package redisregistry_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/scsguard/scsguard"
@@ -12,12 +15,13 @@ import (
 	"github.com/scsguard/scsguard/redisregistry"
 )
 
-// overdue logs somebody in whose time is over.
-func overdue(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {
+// handedOut is a session whose time is over, and which a sweep is about to end.
+func handedOut(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {
 	t.Helper()
-	rec := begin(t, reg, user)
-	_, err := reg.Touch(ctx, rec.Key, scsguard.Activity{Absolute: time.Now().Add(-time.Second)})
+	rec := due(t, reg, user)
+	list, err := reg.Due(ctx, 10)
 	require.NoError(t, err)
+	require.Len(t, list, 1)
 	return rec
 }
 
@@ -27,10 +31,10 @@ func TestASweepOverwritesNothingThatHasChangedSinceItHasLooked(t *testing.T) {
 	t.Parallel()
 	pool, prefix := redistest.Start(t).Pool(), emptyPrefix()
 	sweeping, other := redisregistry.New(pool, prefix), redisregistry.New(pool, prefix)
-	mine, theirs := overdue(t, other, "alice"), overdue(t, other, "bob")
-	due, err := sweeping.Due(ctx, 10)
+	mine, theirs := due(t, other, "alice"), due(t, other, "bob")
+	list, err := sweeping.Due(ctx, 10)
 	require.NoError(t, err)
-	require.Len(t, due, 2)
+	require.Len(t, list, 2)
 
 	_, won, err := other.End(ctx, scsguard.Target{Key: theirs.Key}, ending(scsguard.EndUser))
 	require.NoError(t, err)
@@ -52,27 +56,160 @@ func TestASweepOverwritesNothingThatHasChangedSinceItHasLooked(t *testing.T) {
 	require.False(t, now.ReplacedAt.IsZero(), "what was written beside it is still there")
 }
 
-// Whoever ends what he has leased need not schedule it once more; but the ending has to
-// be remembered for as long as he says.
-func TestTheEntryOfAnEndingLivesAsLongAsItsRecord(t *testing.T) {
+// A visitor may come back in the moment in which a sweep has his session, or after one
+// that could not end it.
+func TestAnEndingIsConfirmedAlthoughASweepHasSeenTheSessionAlive(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
-	rec := overdue(t, reg, "alice")
-	due, err := reg.Due(ctx, 10)
+	rec := handedOut(t, reg, "alice")
+	dead, won, err := reg.End(ctx, scsguard.Target{Key: rec.Key, IfDue: true}, ending(""))
 	require.NoError(t, err)
-	require.Len(t, due, 1)
-	ended, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{Keep: 90 * 24 * time.Hour})
+	require.True(t, won)
+	require.NoError(t, reg.ConfirmAll(ctx, []scsguard.Record{dead}))
+	now, err := reg.Get(ctx, rec.Key)
+	require.NoError(t, err)
+	require.True(t, now.Confirmed)
+	left, err := redis.Strings(c.Do("KEYS", "*{due:*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "nobody hands it out again")
+}
+
+// A failover in the middle of a sweep brings a session back that was ended in this
+// process, and not by the sweep: the trail has that ending, and takes no other one.
+func TestASweepGivesNoOtherEndingToASessionThatAFailoverBringsBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
+	rec := handedOut(t, reg, "alice")
+	record := theKey(t, c, "{*}:g:*")
+	alive, err := redis.Bytes(c.Do("GET", record))
+	require.NoError(t, err)
+	_, won, err := reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndAdmin))
+	require.NoError(t, err)
+	require.True(t, won)
+	_, err = c.Do("SET", record, alive, "KEEPTTL")
+	require.NoError(t, err)
+	over, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{})
+	require.NoError(t, err)
+	require.Empty(t, over)
+	now, err := reg.Get(ctx, rec.Key)
+	require.NoError(t, err)
+	require.Equal(t, scsguard.EndAdmin, now.Ending.Reason)
+}
+
+// What Redis refuses for one is found out when the others have ended already.
+func TestASessionThatRedisRefusesInTheMiddleOfASweepKeepsNoEndingOfTheOthersBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
+	var keys []scsguard.Key
+	for i := range 9 {
+		keys = append(keys, due(t, reg, fmt.Sprint("user", i)).Key)
+	}
+	list, err := reg.Due(ctx, 100)
+	require.NoError(t, err)
+	require.Len(t, list, len(keys))
+	wrong(t, c, "*"+string(keys[4])+"}:g:*")
+	over, err := reg.EndDue(ctx, keys, ending(""))
+	require.ErrorContains(t, err, "WRONGTYPE")
+	require.Len(t, over, len(keys)-1)
+}
+
+// Whoever ends what he has leased need not schedule it once more; but the ending has to
+// be remembered for as long as its record.
+func TestTheEntryOfAnEndingLivesAsLongAsItsRecord(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for why, of := range map[string]struct{ entry, keep time.Duration }{
+		"the ending is kept longer than the session was": {8 * day, 90 * day},
+		"the session was scheduled long ago":             {time.Hour, time.Second},
+	} {
+		t.Run(why, func(t *testing.T) {
+			server := redistest.Start(t)
+			reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
+			rec := due(t, reg, "alice")
+			entries := theKey(t, c, "*{due:*")
+			_, err := c.Do("PEXPIRE", entries, of.entry.Milliseconds())
+			require.NoError(t, err)
+			list, err := reg.Due(ctx, 10)
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			ended, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{Keep: of.keep})
+			require.NoError(t, err)
+			require.Len(t, ended, 1)
+			entry, err := redis.Int64(c.Do("PTTL", entries))
+			require.NoError(t, err)
+			record, err := redis.Int64(c.Do("PTTL", theKey(t, c, "{*}:g:*")))
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, entry, record)
+		})
+	}
+}
+
+// A sweep may have had much to do between Due and EndDue.
+func TestAnEndingHasALeaseOfItsOwnHoweverLateItComes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
+	rec := handedOut(t, reg, "alice")
+	time.Sleep(time.Second)
+	before := time.Now()
+	ended, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{})
 	require.NoError(t, err)
 	require.Len(t, ended, 1)
-	var lives []int64
-	for _, pattern := range []string{"*{due:*", "{*}:g:*"} {
-		names, err := redis.Strings(c.Do("KEYS", pattern))
-		require.NoError(t, err)
-		require.Len(t, names, 1)
-		ttl, err := redis.Int64(c.Do("PTTL", names[0]))
-		require.NoError(t, err)
-		lives = append(lives, ttl)
+	entries, err := redis.Int64Map(c.Do("ZRANGE", theKey(t, c, "*{due:*"), 0, -1, "WITHSCORES"))
+	require.NoError(t, err)
+	for _, until := range entries {
+		require.GreaterOrEqual(t, time.UnixMilli(until).Sub(before), scsguard.Lease)
 	}
-	require.GreaterOrEqual(t, lives[0], lives[1])
+}
+
+// They share what has been read a moment ago.
+func TestSweepsOfOneProcessEndEachSessionOnce(t *testing.T) {
+	t.Parallel()
+	const n = 120
+	server := redistest.Start(t)
+	reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
+	for i := range n {
+		due(t, reg, fmt.Sprint("user", i))
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	told := make(map[string]int)
+	sweep := func() error {
+		for {
+			list, err := reg.Due(ctx, 7)
+			if err != nil || len(list) == 0 {
+				return err
+			}
+			keys := make([]scsguard.Key, len(list))
+			for i, rec := range list {
+				keys[i] = rec.Key
+			}
+			dead, err := reg.EndDue(ctx, append(keys, keys...), ending(""))
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			for _, rec := range dead {
+				told[rec.Session]++
+			}
+			mu.Unlock()
+			if err := reg.ConfirmAll(ctx, append(dead, dead...)); err != nil {
+				return err
+			}
+		}
+	}
+	for range 6 {
+		all.Go(func() { assert.NoError(t, sweep()) })
+	}
+	all.Wait()
+	require.Len(t, told, n)
+	for session, times := range told {
+		require.Equal(t, 1, times, session)
+	}
+	left, err := redis.Strings(c.Do("KEYS", "*{due:*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }

@@ -126,7 +126,8 @@ func (l *link) swap(ks keyspace, was, next stored, tell bool) (now stored, swapp
 }
 
 // swapEach is swap for as many records, in one round trip. done says which were as they
-// were; of the others nothing is known. An answer that is an error leaves all unknown.
+// were; of the others nothing is known. It says so too with an error that Redis answers
+// to one of them.
 func (l *link) swapEach(ks keyspace, was, next []stored, tell bool) (done []bool, err error) {
 	calls := make([]scriptCall, len(next))
 	for i := range next {
@@ -137,20 +138,23 @@ func (l *link) swapEach(ks keyspace, was, next []stored, tell bool) (done []bool
 		calls[i] = swapping(l, ks, was[i], next[i], value, tell)
 		next[i].raw = value
 	}
-	replies, err := l.runEach(recordScript, calls)
-	if err != nil {
-		return nil, err
+	replies, refused := l.runEach(recordScript, calls)
+	if refused != nil && !isRefused(refused) {
+		return nil, refused
 	}
 	done = make([]bool, len(next))
 	for i, reply := range replies {
 		answer, err := redis.Values(reply, nil)
-		if err != nil || len(answer) == 0 {
+		switch {
+		case err != nil && refused != nil: // it is one of those
+		case err != nil || len(answer) == 0:
 			return nil, errors.Join(err, shortAnswer(answer, 1))
+		default:
+			n, _ := redis.Int(answer[0], nil)
+			done[i] = n == 1
 		}
-		n, _ := redis.Int(answer[0], nil)
-		done[i] = n == 1
 	}
-	return done, nil
+	return done, refused
 }
 
 // swapping is what a swap asks Redis for.

@@ -51,6 +51,37 @@ func TestAnEndOfAllThatRedisRefusesKeepsASweepFromNothing(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// What Redis refuses for one is found out when the others have ended already: whoever has
+// ended them is told of them, and they are in no list any more.
+func TestWhoHasEndedAllButOneThatRedisRefusesIsToldOfThem(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := dial(t, server)
+	const n = 20
+	var bad scsguard.Record
+	asked := false
+	m := &mortal{pool: server.Pool(), n: 1 << 40, after: func(command string) {
+		if asked = asked || command != ""; asked && command == "" && bad.Key != "" { // it has read all
+			wrong(t, c, "*"+string(bad.Key)+"}:g:*")
+			bad.Key = ""
+		}
+	}}
+	prefix := emptyPrefix()
+	healthy, reg := redisregistry.New(server.Pool(), prefix), redisregistry.New(m, prefix)
+	var last scsguard.Record
+	for range n {
+		last = begin(t, healthy, "alice")
+	}
+	bad = last
+	out, err := reg.EndAll(ctx, scsguard.Revocation{User: "alice", Ending: ending(scsguard.EndRevoked)})
+	require.ErrorContains(t, err, "WRONGTYPE")
+	require.Len(t, out.Ended, n-1)
+	require.Equal(t, n-1, out.Total)
+	fields, err := redis.Strings(c.Do("HKEYS", theKey(t, c, "*{external:*")))
+	require.NoError(t, err)
+	require.Equal(t, []string{"p" + last.Session}, fields)
+}
+
 // Nobody lives on because Redis refuses to end somebody else; and he ends when it does
 // not any more.
 func TestAnEndOfAllEndsAllButThoseThatRedisRefusesAndThemLater(t *testing.T) {

@@ -22,8 +22,8 @@ type stored struct {
 	// later holds fields of the record that only a later version knows.
 	later []byte
 	bad   bool // it cannot be read
-	// leased is until when its due entry is leased to this process.
-	leased time.Time
+	// lease is that of its due entry to this process, if it is the record of this moment.
+	lease lease
 }
 
 // there reports whether there is a record, for everybody who does not know of a move
