@@ -118,9 +118,9 @@ func together(calls []scriptCall) []scriptCall {
 	return all
 }
 
-// runEach runs a script several times, on as many keys, in one round trip. No run relies
-// on another one. An error that Redis answers to one of them is returned when all were
-// run.
+// runEach runs a script several times, on as many keys, in one round trip if Redis has the
+// script. No run relies on another one. An error that Redis answers to one of them is
+// returned when all were run.
 func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {
 	switch len(calls) {
 	case 0:

@@ -79,23 +79,37 @@ func TestAnEndingIsConfirmedAlthoughASweepHasSeenTheSessionAlive(t *testing.T) {
 // process, and not by the sweep: the trail has that ending, and takes no other one.
 func TestASweepGivesNoOtherEndingToASessionThatAFailoverBringsBack(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	reg, c := redisregistry.New(server.Pool(), emptyPrefix()), dial(t, server)
-	rec := handedOut(t, reg, "alice")
-	record := theKey(t, c, "{*}:g:*")
-	alive, err := redis.Bytes(c.Do("GET", record))
-	require.NoError(t, err)
-	_, won, err := reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndAdmin))
-	require.NoError(t, err)
-	require.True(t, won)
-	_, err = c.Do("SET", record, alive, "KEEPTTL")
-	require.NoError(t, err)
-	over, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{})
-	require.NoError(t, err)
-	require.Empty(t, over)
-	now, err := reg.Get(ctx, rec.Key)
-	require.NoError(t, err)
-	require.Equal(t, scsguard.EndAdmin, now.Ending.Reason)
+	for by, end := range map[string]func(reg *redisregistry.Registry, rec scsguard.Record) error{
+		"End": func(reg *redisregistry.Registry, rec scsguard.Record) error {
+			_, _, err := reg.End(ctx, scsguard.Target{Key: rec.Key}, ending(scsguard.EndAdmin))
+			return err
+		},
+		"EndAll": func(reg *redisregistry.Registry, rec scsguard.Record) error {
+			_, err := reg.EndAll(ctx, scsguard.Revocation{User: rec.User, Ending: ending(scsguard.EndAdmin)})
+			return err
+		},
+	} {
+		t.Run(by, func(t *testing.T) {
+			server, prefix := redistest.Start(t), emptyPrefix()
+			reg, other, c := redisregistry.New(server.Pool(), prefix), redisregistry.New(server.Pool(), prefix), dial(t, server)
+			rec := begin(t, reg, "alice")
+			if by == "End" {
+				rec = handedOut(t, reg, "bob")
+			}
+			record := theKey(t, c, "*"+string(rec.Key)+"}:g:*")
+			alive, err := redis.Bytes(c.Do("GET", record))
+			require.NoError(t, err)
+			require.NoError(t, end(reg, rec))
+			_, err = c.Do("SET", record, alive, "KEEPTTL")
+			require.NoError(t, err)
+			over, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{})
+			require.NoError(t, err)
+			require.Empty(t, over)
+			now, err := other.Get(ctx, rec.Key)
+			require.NoError(t, err)
+			require.Equal(t, scsguard.EndAdmin, now.Ending.Reason)
+		})
+	}
 }
 
 // What Redis refuses for one is found out when the others have ended already.

@@ -81,7 +81,8 @@ func TestARequestIsOneRoundTripOnTheWireAndTwoWithTheOtherStore(t *testing.T) {
 	}
 }
 
-// What ends together costs as many round trips as two that do.
+// What ends together costs as many round trips as two that do, and one more if that takes
+// so long that a sweep has to schedule its endings anew.
 func TestManySessionsEndInTheRoundTripsOfFew(t *testing.T) {
 	server := startRedis(t)
 	for name, end := range map[string]func(t *testing.T, a *app, reg scsguard.Registry, n int){
@@ -125,7 +126,7 @@ func TestManySessionsEndInTheRoundTripsOfFew(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %v", name, trips)
-		require.LessOrEqual(t, trips[60], trips[2], name)
+		require.LessOrEqual(t, trips[60], trips[2]+1, name)
 	}
 }
 
