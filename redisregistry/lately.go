@@ -82,7 +82,7 @@ func hasEnded(_ keyspace, s *stored) bool { return s.ended() }
 type lease struct{ until, kept time.Time }
 
 // leaseSpent is how much of its lease a sweep may have spent on looking at what it has
-// leased.
+// leased. It is less than the second by which two readings of a time may differ.
 const leaseSpent = scsguard.Lease / 10
 
 func parseLease(until, kept string) (lease, error) {

@@ -103,13 +103,14 @@ func TestASweepTakesNothingFromASessionThatArrives(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := dial(t, server)
-	healthy := redisregistry.New(server.Pool())
 	for n := int64(1); ; n++ {
+		prefix := emptyPrefix() // no other session waits there
+		healthy := redisregistry.New(server.Pool(), prefix)
 		rec, to := begin(t, healthy, "alice"), newKey()
-		old := "{scs:session:" + string(rec.Key) + "}:g:"
+		old := theKey(t, c, "*"+string(rec.Key)+"}:g:*")
 		alive, err := redis.String(c.Do("GET", old))
 		require.NoError(t, err)
-		_, _, err = redisregistry.New(&mortal{pool: server.Pool(), n: n, served: true}).Move(ctx, rec.Key, scsguard.Rotation{To: to, At: time.Now()})
+		_, _, err = redisregistry.New(&mortal{pool: server.Pool(), n: n, served: true}, prefix).Move(ctx, rec.Key, scsguard.Rotation{To: to, At: time.Now()})
 		require.Error(t, err)
 		if now, err := healthy.Get(ctx, rec.Key); err != nil || now.State != scsguard.StateMoved {
 			require.NoError(t, err)
@@ -128,7 +129,7 @@ func TestASweepTakesNothingFromASessionThatArrives(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}}
-		_, err = redisregistry.New(m).Due(ctx, 100)
+		_, err = redisregistry.New(m, prefix).Due(ctx, 100)
 		require.NoError(t, err)
 		require.True(t, came)
 		now, err := healthy.Get(ctx, to)
