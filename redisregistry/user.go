@@ -29,6 +29,9 @@ var settleLua string
 //go:embed lua/held.lua
 var heldLua string
 
+//go:embed lua/unmarked.lua
+var unmarkedLua string
+
 //go:embed lua/release.lua
 var releaseLua string
 
@@ -51,7 +54,7 @@ var (
 	admitScript    = newScript("admit", userLua, admitLua)
 	settleScript   = newScript("settle", userLua, settleLua)
 	heldScript     = newScript("held", userLua, heldLua)
-	releaseScript  = newScript("release", userLua, releaseLua)
+	releaseScript  = newScript("release", unmarkedLua, userLua, releaseLua)
 	revokeScript   = newScript("revoke", userLua, revokeLua)
 	rekeyScript    = newScript("rekey", rekeyLua)
 	warnScript     = newScript("warn", warnLua)
