@@ -49,7 +49,7 @@ bench-smoke:
 SESSIONS ?= 1000000
 SOAK ?= 10m
 BENCHTIME ?= 5s
-REPORTED = ^Benchmark(Request|RedisRequest|Growth|HTTPGrowth|RedisGrowth|Login|Memory|RedisMemory|RedisEndAll|RedisSweep|Strangers|HTTP|Flood|Soak)$$
+REPORTED = ^Benchmark(Request|RedisRequest|Growth|HTTPGrowth|RedisGrowth|Login|Memory|RedisMemory|RedisEndAll|RedisSweep|RedisOutage|RedisCutOff|Strangers|HTTP|Flood|Soak)$$
 bench:
 	cd bench && SCSGUARD_BENCH_SESSIONS=$(SESSIONS) SCSGUARD_BENCH_SOAK=$(SOAK) go test -run '^$$' -bench '$(REPORTED)' -benchtime $(BENCHTIME) -timeout 3h . -performance "$(CURDIR)/docs"
 

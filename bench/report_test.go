@@ -55,6 +55,9 @@ var (
 			"Of a session that was logged out the registry keeps a tombstone until an hour after its deadline, and of its user his last login."}
 	memoryOnRedis = &section{title: "Memory of Redis", head: []string{"sessions", "", "bytes a session", "beyond scs"},
 		text: "Growth of used_memory divided by the number of sessions. Each user has one; where he has more, his places are paid for once."}
+	away = &section{title: "Redis away, and endings elsewhere", head: []string{"", "p99", "everybody served again after, at most"},
+		text: "20 visitors ask five times each while Redis hangs (its process is stopped) or is down; the CallTimeout is half a second. All are\n" +
+			"answered 503. The last line is of two processes on one Redis: a session is ended in one, a stream under `CutOff` in the other."}
 	strangersIn = &section{title: "Cookies that are worth nothing", head: []string{"visit", "", "time", "time / a valid cookie"},
 		text: "What an attacker can make the server do with a cookie that he made up, or one that is over."}
 	overHTTP = &section{title: "Over HTTP", head: []string{"connections", "", "requests/s", "p50", "p99", "p99.9", "requests/s / scs with IdleTimeout"},
@@ -66,7 +69,7 @@ var (
 	soaking = &section{title: "Endurance", head: []string{"after", "requests", "live heap", "goroutines"},
 		text: "As many requests as the processors bear, of 1,000 sessions and of strangers; some change their session. Nobody logs in or out: what has\n" +
 			"ended is remembered for an hour after its deadline."}
-	sections = []*section{targets, inMemory, onRedis, farRedis, logins, growth, memory, memoryOnRedis, strangersIn, overHTTP, flooding, soaking}
+	sections = []*section{targets, inMemory, onRedis, farRedis, logins, growth, memory, memoryOnRedis, away, strangersIn, overHTTP, flooding, soaking}
 )
 
 // head leaves out the first cell of comparing, which is empty.
