@@ -27,6 +27,8 @@ type trial struct {
 	ctx context.Context
 	reg scsguard.Registry
 	ids *identifiers
+	// began is before everything that the trial does.
+	began time.Time
 }
 
 // identifiers makes names that look like the guard's own and can be told apart
@@ -37,7 +39,7 @@ type identifiers struct {
 }
 
 func newTrial(ctx context.Context, reg scsguard.Registry) *trial {
-	return &trial{ctx: ctx, reg: reg, ids: &identifiers{prefix: rand.Text()[:20]}}
+	return &trial{ctx: ctx, reg: reg, ids: &identifiers{prefix: rand.Text()[:20]}, began: time.Now()}
 }
 
 // in returns a trial of the namespace with that name.
