@@ -294,14 +294,14 @@ func lost(details map[string]string) string {
 	return "lost: " + strings.Join(parts, ", ")
 }
 
-// between is a time from one moment to another, for ever if either cannot be read.
-// The clock may have been set back meanwhile.
+// between is a time from one moment to another, for ever if either cannot be read. The
+// clock may have been set back meanwhile, which add bears.
 func between(from, to string) (time.Time, time.Time) {
 	a, b := parseTime(from), parseTime(to)
 	if a.IsZero() || b.IsZero() {
 		return a, time.Time{}
 	}
-	return earlier(a, b), later(a, b)
+	return a, b
 }
 
 func parseTime(s string) time.Time {
