@@ -122,13 +122,6 @@ func together(calls []scriptCall) []scriptCall {
 // script. No run relies on another one. An error that Redis answers to one of them is
 // returned when all were run.
 func (l *link) runEach(s script, calls []scriptCall) ([]any, error) {
-	switch len(calls) {
-	case 0:
-		return nil, nil
-	case 1:
-		reply, err := l.run(s, calls[0].key, calls[0].args...)
-		return []any{reply}, err
-	}
 	replies := make([]any, len(calls))
 	todo := make([]int, len(calls)) // where in calls
 	for i := range todo {

@@ -98,6 +98,15 @@ func wrong(t *testing.T, c redis.Conn, pattern string) string {
 	return name
 }
 
+// onlyDue is the only one that is handed out.
+func onlyDue(t *testing.T, reg *redisregistry.Registry) scsguard.Record {
+	t.Helper()
+	list, err := reg.Due(ctx, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	return list[0]
+}
+
 func due(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {
 	t.Helper()
 	rec := begin(t, reg, user)
@@ -123,10 +132,7 @@ func TestAPartOfTheDueEntriesThatRedisRefusesKeepsASweepFromNoOther(t *testing.T
 		_, err := c.Do("SET", fmt.Sprintf("%s%d}", head, i), "something else", "NX", "PX", 100_000)
 		require.NoError(t, err)
 	}
-	list, err := reg.Due(ctx, 10)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-	require.Equal(t, want.Session, list[0].Session)
+	require.Equal(t, want.Session, onlyDue(t, reg).Session)
 	_, err = reg.Due(ctx, 10)
 	require.ErrorContains(t, err, "WRONGTYPE")
 }
@@ -144,10 +150,7 @@ func TestAnIndexThatRedisRefusesKeepsNoEndingBack(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ended)
 	looked(t, c)
-	list, err := reg.Due(ctx, 10)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-	require.Equal(t, alice.Session, list[0].Session)
+	require.Equal(t, alice.Session, onlyDue(t, reg).Session)
 
 	_, err = c.Do("DEL", name)
 	require.NoError(t, err)
@@ -225,11 +228,9 @@ func TestARecordInAStateThatNobodyKnowsHasEnded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, scsguard.StateEnded, now.State)
 	looked(t, c)
-	list, err := reg.Due(ctx, 10)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-	require.Equal(t, scsguard.EndInvalid, list[0].Ending.Reason)
-	require.Equal(t, rec.Session, list[0].Session)
+	lost := onlyDue(t, reg)
+	require.Equal(t, scsguard.EndInvalid, lost.Ending.Reason)
+	require.Equal(t, rec.Session, lost.Session)
 }
 
 // An ending waits for the trail as long as the retention says, and a confirmed one goes
@@ -283,10 +284,7 @@ func TestASessionWhoseRecordIsLostHoldsNoPlaceAfterASweep(t *testing.T) {
 	_, err := c.Do("DEL", "{scs:session:"+string(rec.Key)+"}:g:")
 	require.NoError(t, err)
 	looked(t, c)
-	list, err := reg.Due(ctx, 10)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-	require.Equal(t, scsguard.EndLost, list[0].Ending.Reason)
+	require.Equal(t, scsguard.EndLost, onlyDue(t, reg).Ending.Reason)
 	requireNoPlaces(t, server.Pool())
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -86,11 +87,35 @@ func (r *Registry) partsDue(l *link, refused *refusals) ([]duePart, error) {
 	return parts, nil
 }
 
-// leased is a due entry and the time until which it belongs to the caller.
+// leased is a due entry that belongs to the caller.
 type leased struct {
 	entry
-	until string
-	lease lease
+	lease
+}
+
+// A lease is one that a sweep has of a due entry: until when, and until when Redis keeps
+// the entry. The zero lease is none.
+type lease struct{ until, kept time.Time }
+
+// leaseSpent is how much of its lease a sweep may have spent on looking at what it has
+// leased. It is less than the second by which two readings of a time may differ.
+const leaseSpent = scsguard.Lease / 10
+
+func parseLease(until, kept string) (lease, error) {
+	u, err := strconv.ParseInt(until, 10, 64)
+	if err != nil {
+		return lease{}, err
+	}
+	k, err := strconv.ParseInt(kept, 10, 64)
+	return lease{time.UnixMilli(u), time.UnixMilli(k)}, err
+}
+
+// serves reports whether the due entry is as good as a new one for s, which has ended:
+// whoever is told of that has the first lease to write it down, no more than that if the
+// clock of Redis was set, and the entry lives as long as the record.
+func (e lease) serves(s stored, now time.Time) bool {
+	left := e.until.Sub(now)
+	return left >= scsguard.Lease-leaseSpent && left <= scsguard.Lease && !e.kept.Before(now.Add(s.ttl(now)))
 }
 
 // lease takes up to n entries out of parts, and returns the parts that have more.
@@ -117,8 +142,8 @@ func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []
 		if err != nil || n < 0 {
 			return nil, nil, errAnswer
 		}
-		members, until := texts[:n], texts[n]
-		lease, err := parseLease(until, texts[n+1])
+		members := texts[:n]
+		lease, err := parseLease(texts[n], texts[n+1])
 		if err != nil {
 			return nil, nil, errAnswer
 		}
@@ -130,7 +155,7 @@ func (r *Registry) lease(l *link, parts []duePart, n int) (out []leased, rest []
 				}
 				continue
 			}
-			out = append(out, leased{e, until, lease})
+			out = append(out, leased{e, lease})
 		}
 	}
 	return out, rest, nil
@@ -218,19 +243,19 @@ func (r *Registry) attend(l *link, e leased, s stored, todo *chores) (scsguard.R
 	case s.raw == nil, s.bad:
 		return r.lost(l, e.entry, s)
 	case !s.there():
-		return none, false, r.wait(l, e.entry, s, e.until)
+		return none, false, r.wait(l, e.entry, s, e.until.UnixMilli())
 	}
 	switch s.rec.State {
 	case scsguard.StateLive:
 		if due, _ := s.rec.Due(); due.After(l.now) {
 			if _, over := s.rec.Overdue(l.now); !over {
-				todo.later = append(todo.later, r.scheduling(l, s, due, e.until))
+				todo.later = append(todo.later, r.scheduling(l, s, due, e.until.UnixMilli()))
 				return none, false, nil
 			}
 		}
 	case scsguard.StateReserved, scsguard.StateDetached:
 		if s.rec.Lease.After(l.now) {
-			todo.later = append(todo.later, r.scheduling(l, s, s.rec.Lease, e.until))
+			todo.later = append(todo.later, r.scheduling(l, s, s.rec.Lease, e.until.UnixMilli()))
 			return none, false, nil
 		}
 	case scsguard.StateEnded:
@@ -273,7 +298,7 @@ func (r *Registry) lost(l *link, e entry, s stored) (scsguard.Record, bool, erro
 
 // wait is for a record that waits for its session to move to it. It is needed as long
 // as that may happen.
-func (r *Registry) wait(l *link, e entry, s stored, lease string) error {
+func (r *Registry) wait(l *link, e entry, s stored, lease int64) error {
 	parent, err := l.look(r.keyspace, s.parent)
 	if err != nil {
 		return err

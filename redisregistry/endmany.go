@@ -106,7 +106,7 @@ func inParts[T any](list []T, size int, do func(...T) error) error {
 }
 
 func (r *Registry) endDue(l *link, keys []scsguard.Key, e scsguard.Ending) (over []scsguard.Record, err error) {
-	list, err := l.readLately(r.keyspace, l.mayEnd, keys...)
+	list, err := r.readLately(l, r.mayEnd, keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (r *Registry) confirmMany(l *link, recs []scsguard.Record) error {
 	for i, rec := range recs {
 		keys[i] = rec.Key
 	}
-	list, err := l.readLately(r.keyspace, hasEnded, keys...)
+	list, err := r.readLately(l, (*stored).ended, keys...)
 	if err != nil {
 		return err
 	}

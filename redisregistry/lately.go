@@ -1,9 +1,7 @@
 package redisregistry
 
 import (
-	"strconv"
 	"sync"
-	"time"
 
 	"github.com/scsguard/scsguard"
 )
@@ -48,17 +46,17 @@ func (c *lately) take(ks keyspace, key scsguard.Key) (stored, bool) {
 // readLately returns what lies under keys, or has lain there a moment ago, if that is such
 // a record as the caller is to change. Others are read: nothing would tell him that they
 // have changed, since what he leaves as it is he does not swap.
-func (l *link) readLately(ks keyspace, such func(keyspace, *stored) bool, keys ...scsguard.Key) ([]stored, error) {
+func (r *Registry) readLately(l *link, such func(*stored) bool, keys ...scsguard.Key) ([]stored, error) {
 	list := make([]stored, len(keys))
 	var unknown []scsguard.Key
 	var at []int // where in list
 	for i, key := range keys {
-		s, ok := l.lately.take(ks, key)
-		if list[i] = s; !ok || !such(ks, &s) {
+		s, ok := r.lately.take(r.keyspace, key)
+		if list[i] = s; !ok || !such(&s) {
 			unknown, at = append(unknown, key), append(at, i)
 		}
 	}
-	found, err := l.read(ks, unknown...) // if there is none, too: for the time
+	found, err := l.read(r.keyspace, unknown...) // if there is none, too: for the time
 	if err != nil {
 		return nil, err
 	}
@@ -70,34 +68,7 @@ func (l *link) readLately(ks keyspace, such func(keyspace, *stored) bool, keys .
 
 // mayEnd reports whether a record is one that can end, and not one of a session that has
 // ended already, as this process remembers: a failover may have brought that back.
-func (l *link) mayEnd(ks keyspace, s *stored) bool {
-	_, dead := l.recall.endingOf(ks, s)
+func (r *Registry) mayEnd(s *stored) bool {
+	_, dead := r.recall.endingOf(r.keyspace, s)
 	return !dead && !s.ended()
-}
-
-func hasEnded(_ keyspace, s *stored) bool { return s.ended() }
-
-// A lease is one that a sweep has of a due entry: until when, and until when Redis keeps
-// the entry. The zero lease is none.
-type lease struct{ until, kept time.Time }
-
-// leaseSpent is how much of its lease a sweep may have spent on looking at what it has
-// leased. It is less than the second by which two readings of a time may differ.
-const leaseSpent = scsguard.Lease / 10
-
-func parseLease(until, kept string) (lease, error) {
-	u, err := strconv.ParseInt(until, 10, 64)
-	if err != nil {
-		return lease{}, err
-	}
-	k, err := strconv.ParseInt(kept, 10, 64)
-	return lease{time.UnixMilli(u), time.UnixMilli(k)}, err
-}
-
-// serves reports whether the due entry is as good as a new one for s, which has ended:
-// whoever is told of that has the first lease to write it down, no more than that if the
-// clock of Redis was set, and the entry lives as long as the record.
-func (e lease) serves(s stored, now time.Time) bool {
-	left := e.until.Sub(now)
-	return left >= scsguard.Lease-leaseSpent && left <= scsguard.Lease && !e.kept.Before(now.Add(s.ttl(now)))
 }

@@ -19,9 +19,7 @@ import (
 func handedOut(t *testing.T, reg *redisregistry.Registry, user string) scsguard.Record {
 	t.Helper()
 	rec := due(t, reg, user)
-	list, err := reg.Due(ctx, 10)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
+	onlyDue(t, reg)
 	return rec
 }
 
@@ -146,9 +144,7 @@ func TestTheEntryOfAnEndingLivesAsLongAsItsRecord(t *testing.T) {
 			entries := theKey(t, c, "*{due:*")
 			_, err := c.Do("PEXPIRE", entries, of.entry.Milliseconds())
 			require.NoError(t, err)
-			list, err := reg.Due(ctx, 10)
-			require.NoError(t, err)
-			require.Len(t, list, 1)
+			onlyDue(t, reg)
 			ended, err := reg.EndDue(ctx, []scsguard.Key{rec.Key}, scsguard.Ending{Keep: of.keep})
 			require.NoError(t, err)
 			require.Len(t, ended, 1)

@@ -89,11 +89,7 @@ func TestAnEndOfAllEndsAllButThoseThatRedisRefusesAndThemLater(t *testing.T) {
 	server := redistest.Start(t)
 	c := dial(t, server)
 	const n = 40
-	for name, rev := range map[string]scsguard.Revocation{
-		"everyone": {Everyone: true},
-		"user":     {User: "alice"},
-		"external": {External: "sid"},
-	} {
+	for name, rev := range endsOfAll {
 		prefix := emptyPrefix()
 		reg := redisregistry.New(server.Pool(), prefix)
 		var bad scsguard.Record
@@ -167,29 +163,38 @@ func TestASessionIsFoundAsLongAsItLives(t *testing.T) {
 // have much to do: the benefit that a login has of it is as much as one answer took.
 const apart = 500 * time.Millisecond
 
+// endsOfAll are those that begin by saying what they are about to do.
+var endsOfAll = map[string]scsguard.Revocation{
+	"everyone": {Everyone: true},
+	"user":     {User: "alice"},
+	"external": {External: "sid"},
+}
+
+// dieInEndAll has a process die that has said what it is about to do, and no more.
+func dieInEndAll(t *testing.T, server *redistest.Server, prefix redisregistry.Option, rev scsguard.Revocation) {
+	t.Helper()
+	m := &mortal{pool: server.Pool(), n: 2, served: true}
+	_, err := redisregistry.New(m, prefix).EndAll(ctx, rev)
+	require.ErrorIs(t, err, errDead)
+}
+
 // A sweep completes an EndAll whose process died, after another one has succeeded. What
 // the later one refuses stays refused.
 func TestAnOldEndOfAllDoesNotTakeANewerOneBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := dial(t, server)
-	for name, rev := range map[string]scsguard.Revocation{
-		"everyone": {Everyone: true},
-		"user":     {User: "alice"},
-		"external": {External: "sid"},
-	} {
+	for name, rev := range endsOfAll {
 		prefix := emptyPrefix()
 		reg := redisregistry.New(server.Pool(), prefix)
 		begin(t, reg, "alice")
 		rev.Ending = ending(scsguard.EndRevoked)
-		m := &mortal{pool: server.Pool(), n: 2, served: true} // it has said what it is about to do
-		_, err := redisregistry.New(m, prefix).EndAll(ctx, rev)
-		require.ErrorIs(t, err, errDead, name)
+		dieInEndAll(t, server, prefix, rev)
 		time.Sleep(apart)
 		between := admission("alice", scsguard.Limit{})
 		between.AuthenticatedAt = time.Now()
 		time.Sleep(apart)
-		_, err = reg.EndAll(ctx, rev)
+		_, err := reg.EndAll(ctx, rev)
 		require.NoError(t, err)
 
 		looked(t, c)
@@ -210,25 +215,16 @@ func TestAnEndOfAllThatASweepCompletesSparesWhoCameSince(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := dial(t, server)
-	for name, rev := range map[string]scsguard.Revocation{
-		"everyone": {Everyone: true},
-		"user":     {User: "alice"},
-		"external": {External: "sid"},
-	} {
+	for name, rev := range endsOfAll {
 		prefix := emptyPrefix()
 		reg := redisregistry.New(server.Pool(), prefix)
 		before := begin(t, reg, "alice")
 		rev.Ending = ending(scsguard.EndRevoked)
-		m := &mortal{pool: server.Pool(), n: 2, served: true} // it has said what it is about to do
-		_, err := redisregistry.New(m, prefix).EndAll(ctx, rev)
-		require.ErrorIs(t, err, errDead, name)
+		dieInEndAll(t, server, prefix, rev)
 		time.Sleep(apart)
 		since := begin(t, reg, "alice")
 		looked(t, c)
-		list, err := reg.Due(ctx, 10)
-		require.NoError(t, err)
-		require.Len(t, list, 1, name)
-		require.Equal(t, before.Session, list[0].Session, name)
+		require.Equal(t, before.Session, onlyDue(t, reg).Session, name)
 		now, err := reg.Get(ctx, since.Key)
 		require.NoError(t, err)
 		require.Equal(t, scsguard.StateLive, now.State, name)

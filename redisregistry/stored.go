@@ -22,7 +22,7 @@ type stored struct {
 	// later holds fields of the record that only a later version knows.
 	later []byte
 	bad   bool // it cannot be read
-	// lease is that of its due entry to this process, if it is the record of this moment.
+	// lease is the one that a sweep of this process has of its due entry.
 	lease lease
 }
 

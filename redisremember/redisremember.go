@@ -74,12 +74,12 @@ var errAnswer = errors.New("redisremember: an answer that makes no sense; is thi
 
 // Load returns the value under id and the server's clock.
 func (s *Store) Load(ctx context.Context, id string) ([]byte, time.Time, error) {
-	answer, err := redis.Values(s.run(ctx, loadScript, s.prefix+id))
+	var answer []any
+	var err error
 	for range redisfault.StaleConnections { // it changes nothing, so that it may be asked on another one
-		if !redisfault.Stale(err) {
+		if answer, err = redis.Values(s.run(ctx, loadScript, s.prefix+id)); !redisfault.Stale(err) {
 			break
 		}
-		answer, err = redis.Values(s.run(ctx, loadScript, s.prefix+id))
 	}
 	if err != nil {
 		return nil, time.Time{}, err
